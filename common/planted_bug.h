@@ -1,0 +1,87 @@
+// Mistakes that can be switched on, to prove that the checkers find them.
+//
+// Each is one of protocol.md's section 13. In ordinary builds Planted() is
+// constant false and the compiler removes what it guards; only a build with
+// -DWHALE_PLANTED_BUGS=ON can switch one on, by name, before it starts.
+//
+// Thread-safety: set once before any thread starts.
+#ifndef WHALE_COMMON_PLANTED_BUG_H_
+#define WHALE_COMMON_PLANTED_BUG_H_
+
+#include <cstdint>
+#include <string_view>
+
+namespace whale {
+
+enum class PlantedBug : uint8_t {
+  kNone,
+  kDirtyBit,                // a boolean instead of versions in pending
+  kClearForwarded,          // a forwarded read clears the pending mark
+  kUncommittedAnswer,       // the primary answers with uncommitted values
+  kEarlyChainValue,         // a backup exposes a value that came early
+  kCellBeforeRecords,       // the delivery cell is posted before its records
+  kCommitWithoutFlush,      // commit on a bare WRITE completion
+  kCutWithoutUndo,          // index and outcomes keep what the cut discarded
+  kEpochResumed,            // a restarted process goes on in its old epoch
+  kLeaseFromArrival,        // a lease counted from the grant's arrival
+  kLeaseCheckedBefore,      // the lease checked before the value is determined
+  kFencedServes,            // a replica that ended its epoch goes on serving
+  kReportBeforePersist,     // a survivor reports before it persists
+  kRingDropped,             // rings of old epochs dropped with their holes
+  kForwardOutOfOrder,       // the chain forwards out of order
+  kNoEffectUncommitted,     // a no-effect reply from uncommitted state
+  kMetadataWithoutRequest,  // metadata records without the request number
+  kStoreAfterActivate,      // a configuration activated before it is stored
+};
+
+struct PlantedBugName {
+  PlantedBug bug;
+  std::string_view name;
+};
+
+inline constexpr PlantedBugName kPlantedBugNames[] = {
+    {PlantedBug::kDirtyBit, "dirty-bit"},
+    {PlantedBug::kClearForwarded, "clear-forwarded"},
+    {PlantedBug::kUncommittedAnswer, "uncommitted-answer"},
+    {PlantedBug::kEarlyChainValue, "early-chain-value"},
+    {PlantedBug::kCellBeforeRecords, "cell-before-records"},
+    {PlantedBug::kCommitWithoutFlush, "commit-without-flush"},
+    {PlantedBug::kCutWithoutUndo, "cut-without-undo"},
+    {PlantedBug::kEpochResumed, "epoch-resumed"},
+    {PlantedBug::kLeaseFromArrival, "lease-from-arrival"},
+    {PlantedBug::kLeaseCheckedBefore, "lease-checked-before"},
+    {PlantedBug::kFencedServes, "fenced-serves"},
+    {PlantedBug::kReportBeforePersist, "report-before-persist"},
+    {PlantedBug::kRingDropped, "ring-dropped"},
+    {PlantedBug::kForwardOutOfOrder, "forward-out-of-order"},
+    {PlantedBug::kNoEffectUncommitted, "no-effect-uncommitted"},
+    {PlantedBug::kMetadataWithoutRequest, "metadata-without-request"},
+    {PlantedBug::kStoreAfterActivate, "store-after-activate"},
+};
+
+#ifdef WHALE_PLANTED_BUGS
+
+inline PlantedBug planted_bug = PlantedBug::kNone;
+
+inline bool Planted(PlantedBug bug) { return planted_bug == bug; }
+
+// Switches one on; false if there is none of that name.
+inline bool PlantBug(std::string_view name) {
+  for (const PlantedBugName& entry : kPlantedBugNames) {
+    if (entry.name == name) {
+      planted_bug = entry.bug;
+      return true;
+    }
+  }
+  return false;
+}
+
+#else
+
+constexpr bool Planted(PlantedBug) { return false; }
+
+#endif
+
+}  // namespace whale
+
+#endif  // WHALE_COMMON_PLANTED_BUG_H_
