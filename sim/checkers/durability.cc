@@ -1,0 +1,51 @@
+#include "sim/checkers/durability.h"
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
+namespace whale::checkers {
+namespace {
+
+bool IsDelete(const Operation& o) {
+  return o.type == OperationType::kDelete || o.type == OperationType::kDeleteIf;
+}
+
+std::string CheckKey(const std::vector<const Operation*>& operations) {
+  const Operation* newest = nullptr;
+  bool may_be_deleted = false;
+  for (const Operation* o : operations) {
+    if (o->type == OperationType::kGet) continue;
+    if (o->answer == Answer::kOk &&
+        (newest == nullptr || o->version > newest->version)) {
+      newest = o;
+    }
+    if (o->answer == Answer::kUnknown && IsDelete(*o)) may_be_deleted = true;
+  }
+  if (newest == nullptr) return "";
+  for (const Operation* o : operations) {
+    if (!o->final_read) continue;
+    const bool lost =
+        o->answer == Answer::kNotFound
+            ? !may_be_deleted && !IsDelete(*newest)
+            : o->answer == Answer::kOk && o->version < newest->version;
+    if (lost) {
+      return absl::StrCat("acknowledged write lost: ", ToString(*newest),
+                          "; afterwards ", ToString(*o));
+    }
+  }
+  return "";
+}
+
+}  // namespace
+
+Verdict CheckDurability(const History& history) {
+  for (const auto& [key, operations] : history.ByKey()) {
+    std::string problem = CheckKey(operations);
+    if (!problem.empty()) return {problem};
+  }
+  return {};
+}
+
+}  // namespace whale::checkers
