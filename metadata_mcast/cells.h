@@ -1,0 +1,127 @@
+// Cells: 64 bytes that one server writes and another reads without asking.
+//
+//            0      8            16         24         32        40 .. 56 60 64
+//   Delivery | epoch| delivered  | committed| ring pos.| sequence| zero  |z
+//   |crc| Commit   | epoch| committed  | sequence | zero |z |crc| Epoch    |
+//   ended| active     | sequence | zero                       |z |crc|
+//
+// All integers little-endian; `z` and `zero` are zeros; `crc` is CRC-32C over
+// bytes 0 .. 59. No write of a cell is atomic: a cell checks itself, and cells
+// come in pairs written alternately (slot = sequence modulo 2), so that one is
+// whole whatever the writer was doing when it stopped.
+//
+// Thread-safety: readers may be in other processes; see common/remote_memory.h.
+#ifndef WHALE_METADATA_MCAST_CELLS_H_
+#define WHALE_METADATA_MCAST_CELLS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <type_traits>
+
+#include "common/crc32c.h"
+#include "common/ids.h"
+#include "common/remote_memory.h"
+
+namespace whale::metadata_mcast {
+
+inline constexpr size_t kCellBytes = 64;
+inline constexpr size_t kCellSlots = 2;
+
+// Primary -> backup, behind every delivery.
+struct DeliveryCell {
+  uint64_t epoch;
+  uint64_t delivered;      // LSN: everything below it was written before
+  uint64_t committed;      // LSN: the commit watermark
+  uint64_t ring_position;  // metadata records written so far in this epoch
+  uint64_t sequence;       // from 1 in each epoch
+  uint64_t reserved[2];
+  uint32_t zero;
+  uint32_t crc;
+};
+
+// At the primary; READ by backups (protocol, section 6, step 5).
+struct CommitCell {
+  uint64_t epoch;
+  uint64_t committed;
+  uint64_t sequence;
+  uint64_t reserved[4];
+  uint32_t zero;
+  uint32_t crc;
+};
+
+// At every server; READ by a primary without a lease.
+struct EpochCell {
+  uint64_t ended_epoch;   // takes part in no epoch below it
+  uint64_t active_epoch;  // 0: none
+  uint64_t sequence;
+  uint64_t reserved[4];
+  uint32_t zero;
+  uint32_t crc;
+};
+
+template <typename Cell>
+inline constexpr bool kIsCell =
+    sizeof(Cell) == kCellBytes&& offsetof(Cell, crc) == kCellBytes - 4 &&
+    std::is_trivially_copyable_v<Cell>;
+static_assert(kIsCell<DeliveryCell>);
+static_assert(kIsCell<CommitCell>);
+static_assert(kIsCell<EpochCell>);
+
+template <typename Cell>
+uint32_t CellCrc(const Cell& cell) {
+  static_assert(kIsCell<Cell>);
+  return ExtendCrc32c(0, &cell, offsetof(Cell, crc));
+}
+template <typename Cell>
+void SealCell(Cell& cell) {
+  cell.crc = CellCrc(cell);
+}
+template <typename Cell>
+bool IsWhole(const Cell& cell) {
+  return cell.crc == CellCrc(cell);
+}
+
+// Where cell number `sequence` of a pair goes.
+inline size_t CellOffset(uint64_t sequence) {
+  return static_cast<size_t>(sequence % kCellSlots) * kCellBytes;
+}
+
+// The whole cell with the larger sequence among those of the pair that
+// `accept(cell)` takes; none if neither is whole.
+// REQUIRES: `pair` is 8-byte aligned and kCellSlots * kCellBytes long.
+template <typename Cell, typename Accept>
+std::optional<Cell> NewestWholeIf(const std::byte* pair, Accept&& accept) {
+  std::optional<Cell> newest;
+  for (size_t slot = 0; slot < kCellSlots; ++slot) {
+    const Cell cell = LoadRemote<Cell>(pair + slot * kCellBytes);
+    if (!accept(cell) || (newest && cell.sequence <= newest->sequence)) {
+      continue;
+    }
+    if (IsWhole(cell)) newest = cell;
+  }
+  return newest;
+}
+// The newest whole cell of `epoch`.
+template <typename Cell>
+std::optional<Cell> NewestWhole(const std::byte* pair, Epoch epoch) {
+  return NewestWholeIf<Cell>(
+      pair, [epoch](const Cell& cell) { return cell.epoch == epoch.value(); });
+}
+// The newest whole cell of a kind that has no epoch of its own.
+template <typename Cell>
+std::optional<Cell> NewestWhole(const std::byte* pair) {
+  return NewestWholeIf<Cell>(pair, [](const Cell&) { return true; });
+}
+
+// Writes one of this server's own cells where others READ it: seals a copy and
+// stores it in its slot. Not persisted; sequences of a pair must only grow.
+template <typename Cell>
+void StoreOwnCell(std::byte* pair, Cell cell) {
+  SealCell(cell);
+  StoreShared(pair + CellOffset(cell.sequence), cell);
+}
+
+}  // namespace whale::metadata_mcast
+
+#endif  // WHALE_METADATA_MCAST_CELLS_H_
