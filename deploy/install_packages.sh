@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Installs the Debian 12 packages that building and testing Whale needs.
+#
+#   deploy/install_packages.sh         what the build and the tests need
+#   deploy/install_packages.sh --ci    also what the format and tidy checks need
+#   deploy/install_packages.sh --list  only prints the names
+#
+# Idempotent: does nothing when all are there, and asks the network for package
+# lists only when a missing package cannot be installed without.
+set -euo pipefail
+
+packages=(
+  cmake g++ ninja-build pkg-config ccache mold
+  libabsl-dev libgrpc++-dev libprotobuf-dev protobuf-compiler
+  protobuf-compiler-grpc
+  libcli11-dev libspdlog-dev libtomlplusplus-dev nlohmann-json3-dev
+  libxxhash-dev libpmem-dev prometheus-cpp-dev
+  libgtest-dev libgmock-dev libbenchmark-dev
+  jq
+)
+
+case "${1-}" in
+  "") ;;
+  --ci) packages+=(git clang-format clang-tidy) ;;
+  --list)
+    printf '%s\n' "${packages[@]}"
+    exit 0
+    ;;
+  *)
+    echo "usage: $0 [--ci | --list]" >&2
+    exit 2
+    ;;
+esac
+
+missing=()
+for package in "${packages[@]}"; do
+  state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+  [[ $state == installed ]] || missing+=("$package")
+done
+[[ ${#missing[@]} -gt 0 ]] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+  echo "$0: needs apt-get (Debian 12); elsewhere install by hand:" \
+    "${missing[*]}" >&2
+  exit 1
+fi
+
+as_root=()
+if [[ $EUID -ne 0 ]]; then
+  if ! command -v sudo >/dev/null; then
+    echo "$0: run as root, or install sudo; missing: ${missing[*]}" >&2
+    exit 1
+  fi
+  as_root=(sudo)
+fi
+
+install_missing() {
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null
+}
+
+echo "Installing: ${missing[*]}"
+# Stale package lists name versions that the mirror has dropped: then, too,
+# fresh lists and a second try are the cure.
+if ! apt-cache show --no-all-versions "${missing[@]}" >/dev/null 2>&1 ||
+  ! install_missing; then
+  "${as_root[@]}" apt-get update -qq
+  install_missing
+fi
