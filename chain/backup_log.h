@@ -87,6 +87,7 @@ class BackupLog {
 
   // Index of the first hole at or above `lsn`.
   size_t LowerBound(Lsn lsn) const;
+  void MarkFilled(Hole& hole);
   void PopFilled();
   void CountFailure(Lsn lsn);
 

@@ -45,12 +45,13 @@ class ReplicatedTracker {
   Lsn replicated() const { return replicated_; }
   // Replicas, the primary included, at which the value of the record that ends
   // at `record_end` is durable; `by_value(backup)` tells whether it went by
-  // value to that backup.
+  // value to that backup in this epoch.
   template <typename ByValue>
   uint32_t CopiesOf(Lsn record_end, ByValue&& by_value) const {
     uint32_t copies = own_durable_ >= record_end ? 1 : 0;
     for (size_t b = 0; b < count_; ++b) {
-      const Lsn there = by_value(b) ? backups_[b].acked : durable(b);
+      const bool delivered = record_end > backups_[b].start && by_value(b);
+      const Lsn there = delivered ? backups_[b].acked : durable(b);
       if (there >= record_end) ++copies;
     }
     return copies;

@@ -77,8 +77,7 @@ class Announcer {
   // The record at announced_.
   Found FindNext(const logstore::Log& log, const logstore::History& history,
                  Announced& out);
-  Found FindInRing(const logstore::Log& log, const logstore::History& history,
-                   Announced& out);
+  Found FindInRing(const logstore::Log& log, Announced& out);
   Found FindInLog(const logstore::Log& log, const logstore::History& history,
                   Announced& out);
   // Reads the ring's next entry unless that was done; false if it is torn or

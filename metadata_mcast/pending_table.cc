@@ -1,0 +1,96 @@
+#include "metadata_mcast/pending_table.h"
+
+#include <bit>
+
+namespace whale::metadata_mcast {
+
+PendingRecord PendingRecord::Of(const logstore::RecordHeader& header,
+                                uint64_t hash, bool has_value) {
+  PendingRecord record;
+  record.lsn = Lsn(header.lsn);
+  record.version = logstore::VersionOf(header);
+  record.hash = hash;
+  record.record_bytes = logstore::RecordBytes(header);
+  record.value_bytes = header.value_bytes;
+  record.key_bytes = header.key_bytes;
+  record.type = header.type;
+  record.tombstone = logstore::IsTombstone(header);
+  record.has_value = has_value;
+  return record;
+}
+
+PendingTable::PendingTable(size_t initial_capacity)
+    : mask_(std::bit_ceil(initial_capacity < 2 ? 2 : initial_capacity) - 1),
+      entries_(mask_ + 1),
+      heads_(mask_ + 1) {}
+
+void PendingTable::Push(const PendingRecord& record) {
+  WHALE_DCHECK(empty() || At(next_ - 1).record.lsn < record.lsn);
+  if (size() == entries_.size()) Grow();
+  At(next_).record = record;
+  Link(next_++);
+}
+
+void PendingTable::PopFront() {
+  WHALE_DCHECK(!empty());
+  ++first_;
+}
+
+// Puts a record at the head of its bucket's list. Records without a key are in
+// none: no read asks for them.
+void PendingTable::Link(uint64_t number) {
+  Entry& entry = At(number);
+  if (!entry.record.keyed()) return;
+  uint64_t& head = Head(entry.record.hash);
+  entry.older = head;
+  head = number;
+}
+
+void PendingTable::Grow() {
+  const uint64_t old_mask = mask_;
+  std::vector<Entry> old = std::move(entries_);
+  mask_ = mask_ * 2 + 1;
+  entries_.assign(mask_ + 1, Entry{});
+  heads_.assign(mask_ + 1, 0);
+  for (uint64_t number = first_; number < next_; ++number) {
+    At(number).record = old[number & old_mask].record;
+    Link(number);
+  }
+}
+
+uint64_t PendingTable::LowerBound(Lsn lsn) const {
+  uint64_t low = first_;
+  uint64_t high = next_;
+  while (low < high) {
+    const uint64_t middle = low + (high - low) / 2;
+    if (At(middle).record.lsn < lsn) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+const PendingRecord* PendingTable::Find(Lsn lsn) const {
+  const uint64_t number = LowerBound(lsn);
+  if (number == next_ || At(number).record.lsn != lsn) return nullptr;
+  return &At(number).record;
+}
+
+bool PendingTable::MarkValue(Lsn lsn) {
+  const uint64_t number = LowerBound(lsn);
+  if (number == next_ || At(number).record.lsn != lsn) return false;
+  At(number).record.has_value = true;
+  return true;
+}
+
+// From the newest on, each record that goes is the head of its bucket's list.
+void PendingTable::DropFrom(Lsn lsn) {
+  while (!empty() && At(next_ - 1).record.lsn >= lsn) {
+    const Entry& entry = At(--next_);
+    if (entry.record.keyed()) Head(entry.record.hash) = entry.older;
+  }
+}
+
+}  // namespace whale::metadata_mcast
