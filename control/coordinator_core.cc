@@ -1,0 +1,391 @@
+#include "control/coordinator_core.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/check.h"
+#include "common/status_macros.h"
+#include "control/cluster_map.h"
+#include "control/formation.h"
+#include "control/policy.h"
+#include "proto/wire.h"
+
+namespace whale::control {
+namespace {
+
+constexpr int64_t kMaxHintPauseNs = 60'000'000'000;
+
+std::vector<ShardMachine> MachinesFor(const proto::StoredState& state) {
+  std::vector<ShardMachine> machines;
+  for (uint32_t s = 0; s < state.shard_count(); ++s) machines.emplace_back(s);
+  return machines;
+}
+
+}  // namespace
+
+CoordinatorCore::CoordinatorCore(const CoreOptions& options,
+                                 std::optional<proto::StoredState> stored,
+                                 int64_t now_ns)
+    : options_(options),
+      leases_(now_ns, std::max(options.cluster.lease_us,
+                               stored ? stored->longest_lease_us() : 0)),
+      stored_(std::move(stored)) {
+  WHALE_CHECK(CheckOptions(options_.cluster).ok());
+  if (!stored_) return;
+  machines_ = MachinesFor(*stored_);
+  next_session_ = stored_->next_session();
+}
+
+void CoordinatorCore::Start(int64_t now_ns, Effects* effects) {
+  if (stored_) {
+    wanted_ = stored_;
+    wanted_->set_leader_term(stored_->leader_term() + 1);
+    wanted_changed_ = true;
+  }
+  Settle(now_ns, 0, effects);
+}
+
+int64_t CoordinatorCore::SilenceNs() const {
+  return Leases::AllowanceNs(stored_ ? stored_->policy().lease_us()
+                                     : options_.cluster.lease_us);
+}
+
+ChangeContext CoordinatorCore::Context(int64_t now_ns) {
+  return {.options = options_,
+          .registry = registry_,
+          .leases = leases_,
+          .stored = *stored_,
+          .wanted = &*wanted_,
+          .wanted_changed = &wanted_changed_,
+          .silence_ns = SilenceNs(),
+          .now_ns = now_ns};
+}
+
+// ------------------------------------------------------------------- events
+
+void CoordinatorCore::OnReport(const proto::ServerReport& report,
+                               int64_t now_ns, Effects* effects) {
+  if (!resigned_.empty()) return;
+  const Registry::Answer answer =
+      registry_.OnReport(report, options_.cluster,
+                         stored_ ? &*stored_ : nullptr, SilenceNs(), now_ns);
+  if (answer.verdict == Registry::Verdict::kRefused) {
+    Refuse(report, answer.why, effects);
+    return;
+  }
+  if (answer.verdict == Registry::Verdict::kIgnored) return;
+  if (leads()) NoteDeadPeers(*registry_.Find(report.server_id()), now_ns);
+  Settle(now_ns, report.server_id(), effects);
+}
+
+void CoordinatorCore::OnServerGone(ServerId server, Incarnation incarnation,
+                                   int64_t now_ns, Effects* effects) {
+  registry_.OnGone(server.value(), incarnation.value(), now_ns);
+  Settle(now_ns, 0, effects);
+}
+
+void CoordinatorCore::OnTick(int64_t now_ns, Effects* effects) {
+  if (in_flight_ && retry_store_ && resigned_.empty()) {
+    retry_store_ = false;
+    effects->store = {in_flight_->revision() - 1, *in_flight_};
+  }
+  Settle(now_ns, 0, effects);
+}
+
+void CoordinatorCore::OnStored(uint64_t revision, int64_t now_ns,
+                               Effects* effects) {
+  if (!in_flight_ || in_flight_->revision() != revision) return;
+  const bool formed = !stored_.has_value();
+  stored_ = std::move(in_flight_);
+  in_flight_.reset();
+  store_trouble_.clear();
+  term_stored_ = true;
+  if (formed) {
+    machines_ = MachinesFor(*stored_);
+    next_session_ = stored_->next_session();
+    for (ShardMachine& machine : machines_) machine.Bind(founders_);
+  }
+  Settle(now_ns, 0, effects);
+}
+
+void CoordinatorCore::OnStoreFailed(const absl::Status& status, int64_t now_ns,
+                                    Effects* effects) {
+  if (!in_flight_) return;
+  if (absl::IsAborted(status)) {
+    resigned_ = absl::StrCat("another coordinator leads: ",
+                             std::string(status.message()));
+    return;
+  }
+  store_trouble_ = absl::StrCat("the configuration store cannot be written: ",
+                                std::string(status.message()));
+  retry_store_ = true;
+}
+
+void CoordinatorCore::Refuse(const proto::ServerReport& report,
+                             const std::string& why, Effects* effects) {
+  SendDirective send{
+      ServerId(report.server_id()), Incarnation(report.incarnation()), {}};
+  send.directive.set_refused(why);
+  effects->directives.push_back(std::move(send));
+}
+
+void CoordinatorCore::NoteDeadPeers(const ServerState& server, int64_t now_ns) {
+  const auto& dead = server.report.dead_peers();
+  std::erase_if(hints_, [&](const auto& entry) {
+    const auto& [by, about] = entry.first;
+    return by == server.id() &&
+           std::find(dead.begin(), dead.end(), about) == dead.end();
+  });
+  const ChangeContext context = Context(now_ns);
+  for (const uint32_t about : dead) {
+    const ServerState* peer = registry_.Find(about);
+    // A peer that is away is no matter of connections.
+    if (peer == nullptr || !registry_.Present(about, SilenceNs(), now_ns)) {
+      continue;
+    }
+    const auto it = hints_.find({server.id(), about});
+    if (it != hints_.end() && now_ns < it->second.again_ns) continue;
+    bool acted = false;
+    for (ShardMachine& machine : machines_) {
+      acted |= machine.SuspectLink(context, server, *peer);
+    }
+    if (!acted) continue;
+    Hint& hint = hints_[{server.id(), about}];
+    hint.pause_ns = hint.pause_ns == 0
+                        ? options_.hint_pause_ns
+                        : std::min(2 * hint.pause_ns, kMaxHintPauseNs);
+    hint.again_ns = now_ns + hint.pause_ns;
+  }
+}
+
+// ------------------------------------------------------- what follows of them
+
+void CoordinatorCore::Settle(int64_t now_ns, uint32_t answer_to,
+                             Effects* effects) {
+  if (!resigned_.empty()) return;
+  if (!stored_ && !in_flight_) Form(now_ns);
+  if (leads()) {
+    const ChangeContext context = Context(now_ns);
+    for (ShardMachine& machine : machines_) machine.Advance(context);
+    IssueSessions(effects);
+  }
+  if (wanted_changed_ && !in_flight_) Store(effects);
+  if (leads()) SendDirectives(now_ns, answer_to, effects);
+  UpdateMap(now_ns);
+}
+
+void CoordinatorCore::Form(int64_t now_ns) {
+  if (!WhyNotFormed(options_.cluster, registry_, SilenceNs(), now_ns).empty()) {
+    return;
+  }
+  wanted_ = FirstState(options_, registry_);
+  wanted_changed_ = true;
+  founders_.clear();
+  for (const auto& [id, server] : registry_.servers()) {
+    founders_[id] = server.incarnation();
+  }
+}
+
+void CoordinatorCore::Store(Effects* effects) {
+  const uint64_t expected = stored_ ? stored_->revision() : 0;
+  in_flight_ = wanted_;
+  in_flight_->set_revision(expected + 1);
+  wanted_changed_ = false;
+  effects->store = {expected, *in_flight_};
+}
+
+void CoordinatorCore::IssueSessions(Effects* effects) {
+  while (!session_tokens_.empty() && next_session_ < stored_->next_session()) {
+    effects->sessions.push_back({session_tokens_.front(), next_session_++});
+    session_tokens_.pop_front();
+  }
+  const bool asked = wanted_->next_session() > stored_->next_session();
+  if (session_tokens_.empty() || asked) return;
+  wanted_->set_next_session(stored_->next_session() + kSessionBlock);
+  wanted_changed_ = true;
+}
+
+void CoordinatorCore::SendDirectives(int64_t now_ns, uint32_t answer_to,
+                                     Effects* effects) {
+  const ChangeContext context = Context(now_ns);
+  for (const auto& [id, server] : registry_.servers()) {
+    if (!server.attached) continue;
+    proto::Directive directive = DirectiveFor(context, server);
+    std::string text = directive.SerializeAsString();
+    Sent& sent = sent_[id];
+    const bool known =
+        sent.incarnation == server.incarnation() && sent.directive == text;
+    if (known && id != answer_to) continue;
+    sent = {server.incarnation(), std::move(text)};
+    GrantLease(context, server, &directive);
+    effects->directives.push_back({ServerId(id),
+                                   Incarnation(server.incarnation()),
+                                   std::move(directive)});
+  }
+}
+
+proto::Directive CoordinatorCore::DirectiveFor(
+    const ChangeContext& context, const ServerState& server) const {
+  proto::Directive directive;
+  directive.set_cluster_uuid(stored_->cluster_uuid());
+  directive.set_shard_count(stored_->shard_count());
+  directive.set_segment_bytes(stored_->segment_bytes());
+  for (const ShardMachine& machine : machines_) {
+    auto shard = machine.DirectiveFor(context, server);
+    if (shard) *directive.add_shards() = *std::move(shard);
+  }
+  AddPeers(server, context, &directive);
+  return directive;
+}
+
+void CoordinatorCore::AddPeers(const ServerState& server,
+                               const ChangeContext& context,
+                               proto::Directive* directive) const {
+  for (const auto& [id, peer] : registry_.servers()) {
+    const bool there =
+        registry_.Present(id, context.silence_ns, context.now_ns);
+    if (id == server.id() || !there) continue;
+    proto::Peer* entry = directive->add_peers();
+    entry->set_server_id(id);
+    entry->set_incarnation(peer.incarnation());
+    entry->set_fabric_address(peer.report.fabric_address());
+  }
+}
+
+void CoordinatorCore::GrantLease(const ChangeContext& context,
+                                 const ServerState& server,
+                                 proto::Directive* directive) {
+  const bool there =
+      registry_.Present(server.id(), context.silence_ns, context.now_ns);
+  if (!there) return;
+  uint64_t lease_us = 0;
+  std::vector<uint32_t> shards;
+  for (uint32_t s = 0; s < machines_.size(); ++s) {
+    // Activation never carries a lease: the server asks with a report that
+    // says it serves.
+    if (machines_[s].Activating(context, server)) return;
+    if (!machines_[s].Serves(context, server)) continue;
+    const uint64_t of_shard =
+        stored_->shards(static_cast<int>(s)).policy().lease_us();
+    lease_us = shards.empty() ? of_shard : std::min(lease_us, of_shard);
+    shards.push_back(s);
+  }
+  lease_us = leases_.Grantable(lease_us, context.now_ns);
+  if (lease_us == 0) return;
+  for (const uint32_t s : shards) {
+    leases_.Granted(s, server.id(), lease_us, context.now_ns);
+  }
+  directive->set_lease_us(lease_us);
+  directive->set_lease_for_sequence(server.report.sequence());
+}
+
+// ----------------------------------------------------------------- requests
+
+std::string CoordinatorCore::WhyNoCluster(int64_t now_ns) const {
+  if (!resigned_.empty()) return resigned_;
+  if (stored_) return "";
+  std::string why =
+      WhyNotFormed(options_.cluster, registry_, SilenceNs(), now_ns);
+  return absl::StrCat(
+      "the cluster is not formed yet: it needs ", options_.cluster.replicas,
+      " servers with empty pools; ",
+      why.empty() ? "its first configuration is being stored" : why);
+}
+
+absl::Status CoordinatorCore::OpenSession(uint64_t token, int64_t now_ns,
+                                          Effects* effects) {
+  std::string why = WhyNoCluster(now_ns);
+  if (!why.empty()) return absl::UnavailableError(why);
+  session_tokens_.push_back(token);
+  Settle(now_ns, 0, effects);
+  return absl::OkStatus();
+}
+
+absl::Status CoordinatorCore::SetPolicy(const proto::SetPolicyRequest& request,
+                                        int64_t now_ns, Effects* effects) {
+  std::string why = WhyNoCluster(now_ns);
+  if (!why.empty()) return absl::UnavailableError(why);
+  for (const uint32_t s : request.shards()) {
+    if (s >= machines_.size()) {
+      return absl::InvalidArgumentError(absl::StrCat("there is no shard ", s,
+                                                     "; the shards are 0 to ",
+                                                     machines_.size() - 1));
+    }
+  }
+  const proto::Policy policy = Completed(request.policy(), wanted_->policy());
+  WHALE_RETURN_IF_ERROR(CheckPolicy(policy, wanted_->replicas()));
+
+  if (request.shards().empty()) *wanted_->mutable_policy() = policy;
+  wanted_->set_longest_lease_us(
+      std::max(wanted_->longest_lease_us(), policy.lease_us()));
+  leases_.NoteConfigured(policy.lease_us());
+  for (proto::StoredShard& shard : *wanted_->mutable_shards()) {
+    const bool named = request.shards().empty() ||
+                       std::count(request.shards().begin(),
+                                  request.shards().end(), shard.shard()) > 0;
+    if (!named) continue;
+    if (SamePolicy(shard.policy(), policy)) {
+      shard.clear_next_policy();
+    } else {
+      *shard.mutable_next_policy() = policy;
+    }
+  }
+  wanted_changed_ = true;
+  Settle(now_ns, 0, effects);
+  return absl::OkStatus();
+}
+
+std::string CoordinatorCore::PolicyPending() const {
+  if (!resigned_.empty()) return resigned_;
+  if (wanted_changed_ || in_flight_) return "the policy is being stored";
+  std::vector<std::string> pending;
+  for (const proto::ShardEntry& shard : map_.shards()) {
+    if (shard.active()) continue;
+    pending.push_back(
+        absl::StrCat("shard ", shard.shard(), ": ", shard.why_not()));
+  }
+  return absl::StrJoin(pending, "; ");
+}
+
+void CoordinatorCore::UpdateMap(int64_t now_ns) {
+  if (stored_ && !leads()) return;
+  proto::ClusterMap map;
+  map.set_protocol_version(wire::kProtocolVersion);
+  AddServers(registry_, SilenceNs(), now_ns, &map);
+  if (leads()) {
+    map.set_cluster_uuid(stored_->cluster_uuid());
+    const ChangeContext context = Context(now_ns);
+    for (const ShardMachine& machine : machines_) {
+      *map.add_shards() = machine.EntryFor(context);
+    }
+  }
+  map.set_version(map_.version());
+  if (map_.version() != 0 &&
+      map.SerializeAsString() == map_.SerializeAsString()) {
+    return;
+  }
+  // Later leaders have higher terms.
+  const uint64_t term = stored_ ? stored_->leader_term() : 0;
+  map.set_version(std::max(map_.version(), term << 32) + 1);
+  map_ = std::move(map);
+}
+
+proto::ClusterStatus CoordinatorCore::Status(int64_t now_ns) const {
+  proto::ClusterStatus status;
+  *status.mutable_map() = map_;
+  AddReports(registry_, now_ns, &status);
+  status.set_coordinator(options_.description);
+  std::string no_cluster = WhyNoCluster(now_ns);
+  if (!no_cluster.empty()) status.add_warnings(no_cluster);
+  if (!store_trouble_.empty()) status.add_warnings(store_trouble_);
+  for (std::string& warning :
+       Warnings(registry_, options_.cluster, stored_ ? &*stored_ : nullptr,
+                map_, SilenceNs(), now_ns)) {
+    status.add_warnings(std::move(warning));
+  }
+  return status;
+}
+
+}  // namespace whale::control

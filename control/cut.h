@@ -1,0 +1,53 @@
+// The cut of a change: what of a shard's log survives, and who leads it on
+// (protocol, section 8, steps 4 to 6).
+//
+// Thread-safety: pure functions.
+#ifndef WHALE_CONTROL_CUT_H_
+#define WHALE_CONTROL_CUT_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "proto/control.pb.h"
+
+namespace whale::control {
+
+// What a member of the stored configuration reported once it had ended its
+// epoch as a receiver too.
+struct SealedMember {
+  uint32_t server = 0;
+  const proto::ShardReport* report = nullptr;
+};
+
+struct Cut {
+  uint64_t committed = 0;         // A
+  uint64_t start = 0;             // T
+  std::vector<uint32_t> members;  // the primary first
+};
+
+// `announced` of a survivor read against the stored history: records above the
+// end of its own epoch's range are not of this log, and nothing lies below
+// the first segment.
+uint64_t AnnouncedInHistory(const proto::ShardReport& report,
+                            const proto::StoredShard& stored,
+                            uint64_t first_lsn);
+
+// Why a member is neither undamaged nor complete, or empty. `known_committed`:
+// a commit watermark that anyone knows.
+std::string WhyNotComplete(const SealedMember& member,
+                           const proto::StoredShard& stored, uint64_t first_lsn,
+                           uint64_t known_committed);
+
+// The cut of `survivors`, in the order of the stored configuration.
+// `first_lsn`: where logs begin. Errors: kFailedPrecondition: a survivor is
+// damaged or incomplete; the message says which, why and what to do.
+// REQUIRES: survivors is not empty.
+absl::StatusOr<Cut> ComputeCut(const proto::StoredShard& stored,
+                               const std::vector<SealedMember>& survivors,
+                               uint64_t first_lsn);
+
+}  // namespace whale::control
+
+#endif  // WHALE_CONTROL_CUT_H_

@@ -1,0 +1,37 @@
+#include "control/leases.h"
+
+#include <algorithm>
+
+namespace whale::control {
+
+void Leases::NoteConfigured(uint64_t lease_us) {
+  longest_lease_us_ = std::max(longest_lease_us_, lease_us);
+}
+
+uint64_t Leases::Grantable(uint64_t lease_us, int64_t now_ns) const {
+  if (leadership_end_ns_ == INT64_MAX) return lease_us;
+  if (now_ns >= leadership_end_ns_) return 0;
+  const int64_t left_ns = leadership_end_ns_ - now_ns;
+  const uint64_t left_us =
+      static_cast<uint64_t>(left_ns - left_ns / kDriftDivisor) / 1000;
+  return std::min(lease_us, left_us);
+}
+
+void Leases::Granted(uint32_t shard, uint32_t server, uint64_t lease_us,
+                     int64_t now_ns) {
+  int64_t& until = until_ns_[{shard, server}];
+  until = std::max(until, now_ns + AllowanceNs(lease_us));
+}
+
+int64_t Leases::FreeAtNs(uint32_t shard,
+                         const std::vector<uint32_t>& left_out) const {
+  if (left_out.empty()) return 0;
+  int64_t free = leading_since_ns_ + AllowanceNs(longest_lease_us_);
+  for (const uint32_t server : left_out) {
+    const auto it = until_ns_.find({shard, server});
+    if (it != until_ns_.end()) free = std::max(free, it->second);
+  }
+  return free;
+}
+
+}  // namespace whale::control
