@@ -36,7 +36,12 @@ class MapSource {
 };
 
 enum class OperationType : uint8_t {
-  kGet, kPut, kDelete, kCompareAndPut, kDeleteIf, kWaitReplicated
+  kGet,
+  kPut,
+  kDelete,
+  kCompareAndPut,
+  kDeleteIf,
+  kWaitReplicated
 };
 enum class ReadLevel : uint8_t { kLinearizable, kSession, kStale };
 
@@ -62,10 +67,10 @@ struct OperationResult {
 };
 
 struct CoreOptions {
-  uint32_t max_in_flight = 256;          // per shard; more wait their turn
-  uint64_t buffer_bytes = 16 << 20;      // registered, for large values
+  uint32_t max_in_flight = 256;      // per shard; more wait their turn
+  uint64_t buffer_bytes = 16 << 20;  // registered, for large values
   uint64_t inline_value_max_bytes = 4096;
-  uint64_t seed = 1;                     // jitter
+  uint64_t seed = 1;  // jitter
 };
 
 class Core {
