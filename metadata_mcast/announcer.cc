@@ -17,7 +17,8 @@ Announcer::Announcer(const AnnouncerConfig& config)
     : config_(config),
       announced_(config.start),
       delivered_(config.start),
-      known_committed_(config.committed) {
+      known_committed_(config.committed),
+      ring_lsns_(config.ring_slots) {
   WHALE_CHECK(config.ring_slots > 0 &&
               (config.ring_slots & (config.ring_slots - 1)) == 0);
 }
@@ -70,7 +71,7 @@ Announcer::Found Announcer::FindInRing(const Log& log, Announced& out) {
   out.hash = ring_next_->hash;
   out.by_value = false;
   ring_next_.reset();
-  ++ring_read_;
+  ring_lsns_[ring_read_++ & (config_.ring_slots - 1)] = announced_;
   return Found::kRecord;
 }
 
@@ -106,6 +107,14 @@ bool Announcer::LoadRingEntry(const History& history) {
   }
   ring_next_ = entry;
   return true;
+}
+
+uint64_t Announcer::ReleaseRing(Lsn durable) {
+  while (ring_released_ < ring_read_ &&
+         ring_lsns_[ring_released_ & (config_.ring_slots - 1)] < durable) {
+    ++ring_released_;
+  }
+  return ring_released_;
 }
 
 void Announcer::CountFailure() {

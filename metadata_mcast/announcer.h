@@ -8,14 +8,16 @@
 // section 4).
 //
 // Thread-safety: none; the memory it reads is written by the primary meanwhile.
-// Allocates nothing. Failure: a record that is not there yet is tried again
-// with the next call; when that goes on it is damage, reported, never guessed.
+// Allocates nothing after construction. Failure: a record that is not there yet
+// is tried again with the next call; when that goes on it is damage, reported,
+// never guessed.
 #ifndef WHALE_METADATA_MCAST_ANNOUNCER_H_
 #define WHALE_METADATA_MCAST_ANNOUNCER_H_
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "common/hash.h"
 #include "common/ids.h"
@@ -60,8 +62,13 @@ class Announcer {
   // The largest commit watermark told by the primary. Never moves back. It may
   // be above announced() only while damage keeps that behind.
   Lsn known_committed() const { return known_committed_; }
-  // Ring entries read: the primary may write over them.
-  uint64_t ring_released() const { return ring_read_; }
+  // Ring entries read so far.
+  uint64_t ring_read() const { return ring_read_; }
+  // Ring entries that the primary may write over, told to it as progress: those
+  // of records below `durable`, the backup's durable watermark. Until a value
+  // is here, its ring entry is all that a restart leaves of the record. Never
+  // moves back.
+  uint64_t ReleaseRing(Lsn durable);
   // The newest cell was seen to claim more than has been announced.
   bool behind() const { return announced_ < delivered_; }
 
@@ -92,6 +99,8 @@ class Announcer {
   uint64_t cell_sequence_ = 0;
   uint64_t ring_end_ = 0;  // by the newest cell
   uint64_t ring_read_ = 0;
+  uint64_t ring_released_ = 0;
+  std::vector<Lsn> ring_lsns_;  // of entries read, by slot
   std::optional<logstore::MetadataRecord> ring_next_;  // entry ring_read_
   uint32_t failures_in_a_row_ = 0;
   uint64_t failed_tries_ = 0;
