@@ -1,0 +1,179 @@
+#include "tests/process/cluster_fixture.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+
+#include "common/check.h"
+
+namespace whale::process_test {
+namespace {
+
+// The cluster uses this port and some above it, see `whale dev`.
+constexpr int kPortsPerCluster = 32;
+
+bool PortIsFree(int port) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int on = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const bool free =
+      bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+  close(fd);
+  return free;
+}
+
+// Below the range that the kernel hands out to outgoing connections.
+int FindPorts() {
+  const int first = 20'000 + getpid() % 300 * kPortsPerCluster;
+  for (int port = first; port < 32'000; port += kPortsPerCluster) {
+    bool free = true;
+    for (int i = 0; i < kPortsPerCluster && free; ++i) {
+      free = PortIsFree(port + i);
+    }
+    if (free) return port;
+  }
+  WHALE_CHECK_MSG(false, "no free ports for a test cluster");
+}
+
+// Pools in memory are faster to make than pools on disk.
+std::string MakeFolder() {
+  for (const char* parent : {"/dev/shm", "/tmp"}) {
+    std::string folder = std::string(parent) + "/whale-test.XXXXXX";
+    if (mkdtemp(folder.data()) != nullptr) return folder;
+  }
+  WHALE_CHECK_MSG(false, "no folder for a test cluster");
+}
+
+bool HasWord(const std::string& line, const std::string& word) {
+  return (" " + line + " ").find(" " + word + " ") != std::string::npos;
+}
+
+}  // namespace
+
+Cluster::Cluster(std::vector<std::string> dev_arguments)
+    : dev_arguments_(std::move(dev_arguments)),
+      tag_(std::to_string(getpid()) + "-" +
+           std::to_string(reinterpret_cast<uintptr_t>(this))),
+      shared_memory_before_(ListFolder("/dev/shm")),
+      folder_(MakeFolder()),
+      port_(FindPorts()) {}
+
+Cluster::~Cluster() {
+  KillAll();
+  if (testing::Test::HasFailure()) {
+    std::string output = Output();
+    constexpr size_t kMaxShown = 20'000;
+    if (output.size() > kMaxShown) output.erase(0, output.size() - kMaxShown);
+    std::cerr << "--- output of the cluster ---\n" << output;
+  }
+  std::error_code error;
+  std::filesystem::remove_all(folder_, error);
+  EXPECT_EQ(FindTagged(tag_), std::vector<pid_t>()) << "left behind";
+  EXPECT_EQ(ListFolder("/dev/shm"), shared_memory_before_)
+      << "left behind in /dev/shm";
+}
+
+std::string Cluster::coordinator() const {
+  return "127.0.0.1:" + std::to_string(port_);
+}
+
+std::string Cluster::Output() const { return ReadFile(folder_ + "/output"); }
+
+void Cluster::Start() {
+  std::vector<std::string> arguments = {WHALE_PROGRAM, "dev",
+                                        "--dir",       folder_ + "/data",
+                                        "--port",      std::to_string(port_)};
+  arguments.insert(arguments.end(), dev_arguments_.begin(),
+                   dev_arguments_.end());
+  dev_ = std::make_unique<ChildProcess>(arguments, tag_, folder_ + "/output");
+  // Acknowledged at full durability: every replica takes part.
+  const bool ready = WaitFor(
+      [&] {
+        return dev_->WaitExit(0) ||
+               Whale({"put", "cluster-fixture", "ready"}).exit_code == 0;
+      },
+      kStartTimeoutMs);
+  ASSERT_TRUE(ready && !dev_->exited()) << "the cluster did not start";
+}
+
+int Cluster::Stop() {
+  dev_->Signal(SIGINT);
+  EXPECT_TRUE(dev_->WaitExit(kStopTimeoutMs)) << "whale dev does not stop";
+  EXPECT_TRUE(
+      WaitFor([&] { return ServerProcesses().empty(); }, kStopTimeoutMs))
+      << "whale dev stopped, its children did not";
+  if (!dev_->exited()) return -1;
+  const int status = dev_->wait_status();
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+void Cluster::KillAll() {
+  const auto all_gone = [&] {
+    for (const pid_t pid : ServerProcesses()) kill(pid, SIGKILL);
+    if (dev_ != nullptr) dev_->WaitExit(0);
+    return ServerProcesses().empty();
+  };
+  EXPECT_TRUE(WaitFor(all_gone, kStopTimeoutMs));
+  dev_.reset();
+}
+
+std::vector<pid_t> Cluster::ServerProcesses() const {
+  std::vector<pid_t> pids = FindTagged(tag_);
+  // Clients of the test carry the tag too; they are the test's own affair.
+  std::erase_if(pids, [](pid_t pid) {
+    return CommandLineOf(pid).find(WHALE_CLIENT_PROCESS) != std::string::npos;
+  });
+  return pids;
+}
+
+std::vector<pid_t> Cluster::Pids(const std::string& role) const {
+  std::vector<pid_t> pids = ServerProcesses();
+  std::erase_if(pids,
+                [&](pid_t pid) { return !HasWord(CommandLineOf(pid), role); });
+  std::sort(pids.begin(), pids.end());
+  return pids;
+}
+
+CommandResult Cluster::Whale(std::vector<std::string> arguments,
+                             int timeout_ms) const {
+  arguments.insert(arguments.begin(), WHALE_PROGRAM);
+  arguments.push_back("--cluster");
+  arguments.push_back(coordinator());
+  return RunCommand(arguments, tag_, timeout_ms);
+}
+
+std::unique_ptr<Client> Cluster::Connect(absl::Duration timeout) const {
+  ClientOptions options;
+  options.coordinators = {coordinator()};
+  options.timeout = timeout;
+  absl::StatusOr<std::unique_ptr<Client>> client;
+  const bool connected = WaitFor(
+      [&] {
+        client = Client::Connect(options);
+        return client.ok();
+      },
+      kStartTimeoutMs);
+  EXPECT_TRUE(connected) << client.status();
+  return connected ? *std::move(client) : nullptr;
+}
+
+std::unique_ptr<ChildProcess> Cluster::StartClient(
+    std::vector<std::string> arguments) const {
+  arguments.insert(arguments.begin(),
+                   {WHALE_CLIENT_PROCESS, "--cluster", coordinator()});
+  return std::make_unique<ChildProcess>(arguments, tag_, folder_ + "/clients");
+}
+
+}  // namespace whale::process_test

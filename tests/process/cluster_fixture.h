@@ -1,0 +1,78 @@
+// A whole cluster of real processes for a test: `whale dev` in a folder of its
+// own, with everything that a test does to it from outside.
+//
+// When the fixture goes, all its processes are gone too, and it reports as test
+// failures whatever was left behind: a process, or a name in /dev/shm.
+//
+// Thread-safety: none.
+#ifndef WHALE_TESTS_PROCESS_CLUSTER_FIXTURE_H_
+#define WHALE_TESTS_PROCESS_CLUSTER_FIXTURE_H_
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tests/process/processes.h"
+#include "whale/client.h"
+
+namespace whale::process_test {
+
+// Of every test cluster; their servers are numbered from 1.
+inline constexpr uint32_t kReplicas = 3;
+inline constexpr int kStartTimeoutMs = 120'000;
+inline constexpr int kStopTimeoutMs = 60'000;
+
+class Cluster {
+ public:
+  // `dev_arguments`: further arguments of `whale dev`.
+  explicit Cluster(std::vector<std::string> dev_arguments = {});
+  // Kills what still runs, removes the folder, reports left-overs.
+  ~Cluster();
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
+
+  // Starts `whale dev` and returns once a write was acknowledged. The folder
+  // and the ports are the same each time. Fails the test otherwise.
+  void Start();
+  // SIGINT; waits until every process is gone. The exit code of `whale dev`.
+  int Stop();
+  // kill -9 of every process of the cluster, at once.
+  void KillAll();
+
+  // Processes of a role: the first words of the command line after the
+  // program's name, such as "serve" or "coordinator". Sorted by pid.
+  std::vector<pid_t> Pids(const std::string& role) const;
+
+  const std::string& folder() const { return folder_; }
+  std::string coordinator() const;
+  const std::string& tag() const { return tag_; }
+  // What the cluster's processes printed so far.
+  std::string Output() const;
+
+  // Runs `whale ARGUMENTS --cluster ...` to its end.
+  CommandResult Whale(std::vector<std::string> arguments,
+                      int timeout_ms = 60'000) const;
+  // Connects, trying until the cluster answers; fails the test otherwise.
+  std::unique_ptr<Client> Connect(
+      absl::Duration timeout = absl::Seconds(20)) const;
+  // Starts a client process (client_process.cc) with these arguments.
+  std::unique_ptr<ChildProcess> StartClient(
+      std::vector<std::string> arguments) const;
+
+ private:
+  std::vector<pid_t> ServerProcesses() const;
+
+  const std::vector<std::string> dev_arguments_;
+  const std::string tag_;
+  const std::vector<std::string> shared_memory_before_;
+  const std::string folder_;
+  const int port_;
+  std::unique_ptr<ChildProcess> dev_;
+};
+
+}  // namespace whale::process_test
+
+#endif  // WHALE_TESTS_PROCESS_CLUSTER_FIXTURE_H_

@@ -1,0 +1,121 @@
+#include "tests/process/load.h"
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "absl/strings/str_cat.h"
+#include "sim/checkers/durability.h"
+#include "sim/checkers/exactly_once.h"
+#include "sim/checkers/linearizability.h"
+#include "tests/process/history_file.h"
+
+namespace whale::process_test {
+
+Load::Load(const Cluster* cluster, const LoadOptions& options)
+    : cluster_(cluster), options_(options) {
+  for (int i = 0; i < options.clients; ++i) AddClient();
+}
+
+std::string Load::HistoryPath(size_t number) const {
+  return absl::StrCat(cluster_->folder(), "/history.", number);
+}
+
+void Load::AddClient() {
+  const size_t number = clients_.size();
+  clients_.push_back(cluster_->StartClient(
+      {"--history", HistoryPath(number), "--client", absl::StrCat(number),
+       "--seed", absl::StrCat(options_.seed * 1000 + number), "--operations",
+       absl::StrCat(options_.operations), "--keys", absl::StrCat(options_.keys),
+       "--in-flight", absl::StrCat(options_.in_flight), "--large-share",
+       absl::StrCat(options_.large_share), "--timeout-ms",
+       absl::StrCat(options_.timeout_ms)}));
+  killed_.push_back(false);
+}
+
+void Load::Kill(size_t number) {
+  killed_[number] = true;
+  clients_[number]->Signal(SIGKILL);
+}
+
+void Load::Finish(int timeout_ms) {
+  for (size_t i = 0; i < clients_.size(); ++i) {
+    ChildProcess& client = *clients_[i];
+    ASSERT_TRUE(client.WaitExit(timeout_ms)) << "client " << i << " hangs";
+    if (killed_[i]) continue;
+    EXPECT_TRUE(WIFEXITED(client.wait_status()) &&
+                WEXITSTATUS(client.wait_status()) == 0)
+        << "client " << i << ", wait status " << client.wait_status() << ": "
+        << ReadFile(cluster_->folder() + "/clients");
+  }
+}
+
+uint64_t Load::HistoryBytes() const {
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < clients_.size(); ++i) {
+    struct stat info;
+    if (stat(HistoryPath(i).c_str(), &info) == 0) bytes += info.st_size;
+  }
+  return bytes;
+}
+
+void Load::FinalReads() {
+  std::unique_ptr<Client> client = cluster_->Connect();
+  ASSERT_NE(client, nullptr);
+  HistoryWriter writer(HistoryPath(clients_.size()) + "-final");
+  for (uint64_t i = 0; i < options_.keys * kReplicas; ++i) {
+    checkers::Operation operation;
+    operation.type = checkers::OperationType::kGet;
+    operation.final_read = true;
+    operation.key = absl::StrCat("key", i / kReplicas);
+    operation.replica = static_cast<uint32_t>(1 + i % kReplicas);
+    ReadOptions read_options;
+    read_options.replica = operation.replica;
+    const uint64_t number = writer.Invoke(operation);
+    const absl::StatusOr<ReadResult> result =
+        client->Get(operation.key, read_options);
+    if (result.ok()) {
+      const std::string name = NameOfValue(result->value);
+      EXPECT_NE(name, "") << "a mangled value of " << operation.key;
+      writer.Answer(number, checkers::Answer::kOk, result->version, name);
+    } else {
+      EXPECT_EQ(result.status().code(), absl::StatusCode::kNotFound)
+          << result.status();
+      writer.Answer(number, checkers::Answer::kNotFound);
+    }
+  }
+}
+
+checkers::History Load::Collect() const {
+  checkers::History history;
+  for (size_t i = 0; i < clients_.size(); ++i) {
+    const HistoryContents contents =
+        ReadHistory(HistoryPath(i), static_cast<uint32_t>(i), &history);
+    EXPECT_EQ(contents.problems, std::vector<std::string>()) << "client " << i;
+    if (!killed_[i]) EXPECT_TRUE(contents.done) << "client " << i;
+  }
+  ReadHistory(HistoryPath(clients_.size()) + "-final",
+              static_cast<uint32_t>(clients_.size()), &history);
+  return history;
+}
+
+void Load::Check() const {
+  const checkers::History history = Collect();
+  const checkers::Verdict verdicts[] = {
+      checkers::CheckLinearizability(history),
+      checkers::CheckExactlyOnce(history),
+      checkers::CheckDurability(history),
+  };
+  for (const checkers::Verdict& verdict : verdicts) {
+    EXPECT_TRUE(verdict.ok()) << verdict.problem;
+  }
+  size_t acknowledged = 0;
+  for (const checkers::Operation& operation : history.operations()) {
+    acknowledged += operation.type != checkers::OperationType::kGet &&
+                    operation.answer == checkers::Answer::kOk;
+  }
+  // A run in which next to nothing succeeded proves nothing.
+  EXPECT_GT(acknowledged, history.operations().size() / 20);
+}
+
+}  // namespace whale::process_test
