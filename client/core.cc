@@ -14,6 +14,9 @@ namespace {
 // A recycled operation keeps the memory of its strings up to this.
 constexpr size_t kKeptBytes = 16 * 1024;
 
+// Longer timeouts mean this one: a year.
+constexpr int64_t kMaxTimeoutNs = int64_t{365} * 86'400 * 1'000'000'000;
+
 wire::RequestType RequestTypeOf(OperationType type) {
   switch (type) {
     case OperationType::kGet:
@@ -113,6 +116,8 @@ void Core::Impl::FillIn(const Operation& operation, PendingOperation* pending) {
     }
     pending->any_replica = operation.any_replica;
     pending->replica = operation.replica;
+    pending->room_bytes = room_guess_bytes_;
+    pending->room_is_guess = true;
   }
   pending->key.assign(operation.key);
   pending->key_hash = HashKey(operation.key);
@@ -130,7 +135,7 @@ void Core::Impl::Submit(const Operation& operation, Done done) {
   pending->done = std::move(done);
   pending->timeout_ns = operation.timeout_ns;
   ++in_flight_;
-  StartDeadline(pending, clock_->NowNs() + operation.timeout_ns);
+  StartDeadline(pending, DeadlineAfter(operation.timeout_ns));
   absl::Status limits = CheckLimits(operation);
   if (!limits.ok()) {
     Finish(pending, std::move(limits));
@@ -184,8 +189,12 @@ void Core::Impl::SubmitWait(Shard* shard, int64_t timeout_ns, Done done) {
   pending->timeout_ns = timeout_ns;
   pending->done = std::move(done);
   ++in_flight_;
-  StartDeadline(pending, clock_->NowNs() + timeout_ns);
+  StartDeadline(pending, DeadlineAfter(timeout_ns));
   Place(pending);
+}
+
+int64_t Core::Impl::DeadlineAfter(int64_t timeout_ns) const {
+  return clock_->NowNs() + std::clamp<int64_t>(timeout_ns, 0, kMaxTimeoutNs);
 }
 
 // Nearly always the timeouts are equal, so that the place is the end.

@@ -94,6 +94,7 @@ class Core::Impl {
   void FillIn(const Operation& operation, PendingOperation* pending);
   void SubmitWaitReplicated(const Operation& operation, Done done);
   void SubmitWait(Shard* shard, int64_t timeout_ns, Done done);
+  int64_t DeadlineAfter(int64_t timeout_ns) const;
   void StartDeadline(PendingOperation* operation, int64_t deadline_ns);
   // To where it can go on: its turn, a connection, or a timer.
   void Place(PendingOperation* operation);
