@@ -5,6 +5,7 @@
 #include <fstream>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -24,9 +25,11 @@ using Records = std::map<std::string, std::string>;
 // architectures comes several times; later ones get the architecture's name.
 Records ParseStatusFile(const std::string& text) {
   Records records;
-  for (std::string_view paragraph : absl::StrSplit(text, "\n\n")) {
+  const std::vector<std::string> paragraphs = absl::StrSplit(text, "\n\n");
+  for (const std::string& paragraph : paragraphs) {
     std::string name, architecture;
-    for (std::string_view line : absl::StrSplit(paragraph, '\n')) {
+    const std::vector<std::string> lines = absl::StrSplit(paragraph, '\n');
+    for (const std::string& line : lines) {
       const std::pair<std::string, std::string> field =
           absl::StrSplit(line, absl::MaxSplits(": ", 1));
       if (field.first == "Package" && name.empty()) name = field.second;
