@@ -29,7 +29,10 @@ class History {
   static constexpr size_t kMaxEntries = 96;
 
   History() = default;
-  explicit History(std::span<const EpochStart> entries);
+  // From a list that another server or the configuration store gives, in any
+  // order. `truncated`: its first entry stands for older epochs as well; a
+  // list of kMaxEntries is always taken so.
+  explicit History(std::span<const EpochStart> entries, bool truncated = false);
 
   // Adds an epoch that starts at `start`. REQUIRES: newer than all others.
   // Ranges of earlier epochs are cut at `start`; those left empty go.
@@ -44,8 +47,13 @@ class History {
 
   std::span<const EpochStart> entries() const { return entries_; }
   bool empty() const { return entries_.empty(); }
+  bool truncated() const { return truncated_; }
+  bool operator==(const History&) const = default;
 
  private:
+  // The newest entry that starts at or below `lsn`; -1 if there is none.
+  ptrdiff_t Find(Lsn lsn) const;
+
   std::vector<EpochStart> entries_;  // starts ascend strictly
   bool truncated_ = false;           // the first entry stands for older ones
 };

@@ -18,6 +18,7 @@
 #include "logstore/history.h"
 #include "logstore/pool.h"
 #include "logstore/record.h"
+#include "logstore/segment_map.h"
 
 namespace whale::logstore {
 
@@ -35,23 +36,27 @@ class Log {
   // Finds the shard's segments in the pool's table. `pool` must outlive it.
   Log(Pool* pool, ShardId shard);
 
-  uint64_t segment_bytes() const { return segment_bytes_; }
-  uint64_t SegmentOf(Lsn lsn) const { return lsn.value() / segment_bytes_; }
-  Lsn SegmentStart(uint64_t number) const {
-    return Lsn(number * segment_bytes_);
-  }
+  ShardId shard() const { return shard_; }
+  Pool& pool() const { return *pool_; }
+  uint64_t segment_bytes() const { return segments_.segment_bytes(); }
+  uint64_t SegmentOf(Lsn lsn) const { return segments_.NumberOf(lsn); }
+  Lsn SegmentStart(uint64_t number) const { return segments_.StartOf(number); }
   // The start of every log: segment 1 (version 0 means "none").
-  Lsn begin() const { return Lsn(segment_bytes_); }
+  Lsn begin() const { return SegmentStart(1); }
 
   // --- Segments ---
-  bool HasSegment(uint64_t number) const;
+  bool HasSegment(uint64_t number) const { return segments_.Has(number); }
+  const SegmentMap& segments() const { return segments_; }
   // Errors: as Pool::AllocateSegment. Already there: OK.
   absl::Status AddSegment(uint64_t number);
+  // Durable. REQUIRES: HasSegment(number).
   void FreeSegment(uint64_t number);
   // REQUIRES: HasSegment(number).
-  std::byte* SegmentBase(uint64_t number) const;
+  std::byte* SegmentBase(uint64_t number) const {
+    return segments_.Base(number);
+  }
   // REQUIRES: the segment of `lsn` is there.
-  std::byte* At(Lsn lsn) const;
+  std::byte* At(Lsn lsn) const { return segments_.At(lsn); }
   // Inverse of At, for an address within this pool's slots that belongs to this
   // shard; the index stores addresses.
   // (The LSN itself is in the record's header.)
@@ -59,7 +64,9 @@ class Log {
   // --- Appending (primary) ---
   Lsn end() const { return end_; }
   void set_end(Lsn end) { end_ = end; }
-  // Whether a record of so many bytes fits into the current segment.
+  // Whether a record of so many bytes fits into the current segment: it is
+  // there, and room for a pad's header stays, so that only EnterNextSegment
+  // ever moves the end into a segment that peers may not have granted yet.
   bool Fits(uint64_t record_bytes) const;
   // Pads the rest of the current segment (a rest too small for a header is an
   // implicit pad) and moves end() to the start of the next one.
@@ -90,28 +97,30 @@ class Log {
   std::string_view KeyAt(Lsn lsn) const;
   std::string_view ValueAt(Lsn lsn) const;
   // Position after the record at `lsn`, implicit pads skipped.
-  Lsn After(Lsn lsn, uint64_t record_bytes) const;
+  Lsn After(Lsn lsn, uint64_t record_bytes) const {
+    return segments_.After(lsn, record_bytes);
+  }
 
-  enum class Validity : uint8_t {
-    kValid,
-    kNothing,   // no record of this log here: magic, LSN, epoch or bounds
-    kDamaged,   // the header claims to belong here, the checksum disagrees
-  };
-  // Whether a whole, valid record lies at `lsn` by `history` (section 3).
-  Validity Check(Lsn lsn, const History& history) const;
+  using Validity = RecordValidity;
+  // Whether a whole, valid record lies at `lsn` by `history` (section 3). Any
+  // LSN may be asked for.
+  Validity Check(Lsn lsn, const History& history) const {
+    return segments_.Check(lsn, history);
+  }
 
   // --- Durability ---
-  // Starts writing [begin, end) back, across segments, and fences once. Free
-  // when the domain's persist is.
+  // Starts writing [begin, end) back, across segments (those not there are
+  // skipped), and fences once. Free when the domain's persist is.
   void Persist(Lsn begin, Lsn end) const;
 
  private:
+  // Writes header and key at `lsn`; returns the checksum over both.
+  uint32_t WriteFront(Lsn lsn, const RecordFields& fields,
+                      std::string_view key, uint64_t value_bytes);
+
   Pool* const pool_;
   const ShardId shard_;
-  const uint64_t segment_bytes_;
-  int segment_shift_;
-  std::vector<std::byte*> segments_;  // by number - first_segment_; or nullptr
-  uint64_t first_segment_ = 1;
+  SegmentMap segments_;
   Lsn end_;
 };
 

@@ -51,6 +51,7 @@ struct Mapping {
   std::byte* base = nullptr;  // page aligned
   size_t length_bytes = 0;
   int fd = -1;                // for the shm fabric; -1 in the simulator
+  uint64_t fd_offset = 0;     // of `base` in `fd`
   pmem::PersistenceDomain* domain = nullptr;
 };
 
@@ -91,12 +92,15 @@ class Pool {
  public:
   // Bytes of a pool with this geometry.
   static uint64_t BytesNeeded(const Geometry& geometry);
-  // Writes a new, empty pool. Errors: kInvalidArgument (geometry, too small).
+  // Writes a new, empty pool; whole or not there at all when it is
+  // interrupted. Errors: kInvalidArgument (geometry, too small).
   static absl::StatusOr<std::unique_ptr<Pool>> Format(const Mapping& mapping,
                                                       const Geometry& geometry);
   // Reads an existing one. Errors name what is wrong and the cure: kNotFound
   // (no pool there: all zeros), kFailedPrecondition (another format version),
-  // kDataLoss (neither superblock whole, or the file is shorter than it says).
+  // kDataLoss (neither superblock whole, the file is shorter than it says, or
+  // a word of the segment table is damaged in both copies). What is whole in
+  // one copy is mended in the other.
   static absl::StatusOr<std::unique_ptr<Pool>> Open(const Mapping& mapping);
 
   const Geometry& geometry() const { return geometry_; }
@@ -112,9 +116,12 @@ class Pool {
   absl::StatusOr<ShardState> LoadState(ShardId shard) const;
   void StoreState(ShardId shard, const ShardState& state);
 
-  // Takes a free slot for segment `number` of `shard`.
+  // Takes a free slot for segment `number` of `shard`. Its bytes are what they
+  // are, but never another shard's: those could pass for records of this one.
+  // REQUIRES: number >= 1, not allocated to the shard already.
   // Errors: kResourceExhausted (the shard's quota, or the pool, is used up).
   absl::StatusOr<uint32_t> AllocateSegment(ShardId shard, uint64_t number);
+  // REQUIRES: it is allocated.
   void FreeSegment(ShardId shard, uint64_t number);
   // Allocated segments of a shard, by number.
   std::vector<SegmentInfo> Segments(ShardId shard) const;
@@ -127,11 +134,32 @@ class Pool {
   // Segments that one shard may have.
   uint32_t quota() const;
 
+  // Slots that `shard` has.
+  uint32_t used_slots(ShardId shard) const { return used_[shard.value()]; }
+
  private:
+  // What a word of the segment table says, checked.
+  struct Slot {
+    uint64_t number = 0;  // 0: free
+    ShardId shard;        // of a free slot: who had it last
+  };
+
   Pool(const Mapping& mapping, const Geometry& geometry);
+
+  void WriteSuperblock();
+  // Reads the table, mends a damaged word from the other copy.
+  absl::Status LoadTable();
+  void MendTableWord(uint32_t slot);
+  uint64_t TableWord(uint32_t slot) const;
+  void WriteTableWord(uint32_t slot);
+  void StoreTableWord(int copy, uint32_t slot);
+  uint32_t FindSlot(ShardId shard, uint64_t number) const;
 
   Mapping mapping_;
   Geometry geometry_;
+  uint64_t generation_ = 0;                  // of the superblock
+  std::vector<uint64_t> state_generations_;  // by shard
+  std::vector<Slot> slots_;
   std::vector<uint32_t> free_;      // slots, taken from the back
   std::vector<uint32_t> used_;      // segments per shard
 };

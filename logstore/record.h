@@ -104,8 +104,22 @@ inline bool IsTombstone(const RecordHeader& header) {
           (header.flags & kFlagTombstone) != 0);
 }
 
+// Key and value of a valid record; they follow its header in memory.
+inline std::string_view KeyOf(const RecordHeader& header) {
+  return {reinterpret_cast<const char*>(&header + 1), header.key_bytes};
+}
+inline std::string_view ValueOf(const RecordHeader& header) {
+  return {reinterpret_cast<const char*>(&header + 1) + header.key_bytes,
+          header.value_bytes};
+}
+
 // The checksum of a record whose key and value follow its header in memory.
 uint32_t ChecksumInPlace(const std::byte* record);
+// The same for a header that was copied out (others may write to the memory);
+// `body` is where the key starts.
+uint32_t ChecksumOf(const RecordHeader& header, const std::byte* body);
+// The header's part, to be extended over key and value. All of a pad's.
+uint32_t HeaderChecksum(const RecordHeader& header);
 
 // Whether the header is well formed by itself: magic, type, zeros, lengths
 // within the limits. Says nothing about LSN, epoch or checksum.

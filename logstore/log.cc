@@ -1,0 +1,147 @@
+#include "logstore/log.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/check.h"
+#include "common/crc32c.h"
+#include "common/status_macros.h"
+
+namespace whale::logstore {
+namespace {
+
+RecordHeader MakeHeader(Lsn lsn, const RecordFields& fields,
+                        uint64_t key_bytes, uint64_t value_bytes) {
+  return RecordHeader{
+      .magic = kRecordMagic,
+      .type = fields.type,
+      .flags = fields.flags,
+      .epoch_low = static_cast<uint32_t>(fields.epoch.value()),
+      .key_bytes = static_cast<uint16_t>(key_bytes),
+      .value_bytes = static_cast<uint32_t>(value_bytes),
+      .lsn = lsn.value(),
+      .session = fields.session.value(),
+      .request = fields.request.value(),
+  };
+}
+
+// Zeros behind the value: replicas compare byte by byte.
+void ZeroPadding(std::byte* record, uint64_t used_bytes) {
+  std::memset(record + used_bytes, 0,
+              RoundUp(used_bytes, kRecordAlignment) - used_bytes);
+}
+
+}  // namespace
+
+Log::Log(Pool* pool, ShardId shard)
+    : pool_(pool),
+      shard_(shard),
+      segments_(pool->geometry().segment_bytes),
+      end_(begin()) {
+  for (const SegmentInfo& segment : pool->Segments(shard)) {
+    segments_.Add(segment.number, pool->SlotBase(segment.slot));
+  }
+}
+
+absl::Status Log::AddSegment(uint64_t number) {
+  if (HasSegment(number)) return absl::OkStatus();
+  WHALE_ASSIGN_OR_RETURN(const uint32_t slot,
+                         pool_->AllocateSegment(shard_, number));
+  segments_.Add(number, pool_->SlotBase(slot));
+  return absl::OkStatus();
+}
+
+void Log::FreeSegment(uint64_t number) {
+  segments_.Remove(number);
+  pool_->FreeSegment(shard_, number);
+}
+
+bool Log::Fits(uint64_t record_bytes) const {
+  return HasSegment(SegmentOf(end_)) &&
+         segments_.OffsetIn(end_) + record_bytes + sizeof(RecordHeader) <=
+             segment_bytes();
+}
+
+void Log::EnterNextSegment(Epoch epoch) {
+  const uint64_t next = SegmentOf(end_) + 1;
+  WHALE_CHECK(HasSegment(next));
+  const uint64_t rest = segment_bytes() - segments_.OffsetIn(end_);
+  if (rest >= sizeof(RecordHeader)) WritePad(end_, epoch, rest);
+  end_ = SegmentStart(next);
+}
+
+Lsn Log::Reserve(uint64_t key_bytes, uint64_t value_bytes) {
+  const uint64_t bytes = RecordBytes(key_bytes, value_bytes);
+  WHALE_CHECK(Fits(bytes));
+  const Lsn lsn = end_;
+  end_ += bytes;
+  return lsn;
+}
+
+uint32_t Log::WriteFront(Lsn lsn, const RecordFields& fields,
+                         std::string_view key, uint64_t value_bytes) {
+  WHALE_DCHECK(key.size() <= kMaxKeyBytes && value_bytes <= kMaxValueBytes);
+  const RecordHeader header = MakeHeader(lsn, fields, key.size(), value_bytes);
+  std::byte* record = At(lsn);
+  std::memcpy(record, &header, sizeof(header));
+  return CopyAndExtendCrc32c(HeaderChecksum(header), record + sizeof(header),
+                             key.data(), key.size());
+}
+
+void Log::Write(Lsn lsn, const RecordFields& fields, std::string_view key,
+                std::string_view value) {
+  std::byte* record = At(lsn);
+  const uint32_t front = WriteFront(lsn, fields, key, value.size());
+  const uint64_t value_at = sizeof(RecordHeader) + key.size();
+  const uint32_t checksum = CopyAndExtendCrc32c(front, record + value_at,
+                                                value.data(), value.size());
+  ZeroPadding(record, value_at + value.size());
+  std::memcpy(record, &checksum, sizeof(checksum));
+}
+
+void Log::WriteWithoutValue(Lsn lsn, const RecordFields& fields,
+                            std::string_view key, uint64_t value_bytes) {
+  WriteFront(lsn, fields, key, value_bytes);
+  ZeroPadding(At(lsn), sizeof(RecordHeader) + key.size() + value_bytes);
+}
+
+std::byte* Log::ValueAddress(Lsn lsn) const {
+  return At(lsn) + sizeof(RecordHeader) + HeaderAt(lsn).key_bytes;
+}
+
+void Log::FinishValue(Lsn lsn) {
+  const uint32_t checksum = ChecksumInPlace(At(lsn));
+  std::memcpy(At(lsn), &checksum, sizeof(checksum));
+}
+
+void Log::WritePad(Lsn lsn, Epoch epoch, uint64_t record_bytes) {
+  WHALE_CHECK(record_bytes >= sizeof(RecordHeader) &&
+              record_bytes % kRecordAlignment == 0);
+  RecordHeader header =
+      MakeHeader(lsn, {.type = RecordType::kPad, .epoch = epoch}, 0,
+                 record_bytes - sizeof(RecordHeader));
+  header.checksum = HeaderChecksum(header);
+  std::memcpy(At(lsn), &header, sizeof(header));
+}
+
+std::string_view Log::KeyAt(Lsn lsn) const {
+  return KeyOf(HeaderAt(lsn));
+}
+
+std::string_view Log::ValueAt(Lsn lsn) const {
+  return ValueOf(HeaderAt(lsn));
+}
+
+void Log::Persist(Lsn begin, Lsn end) const {
+  pmem::PersistenceDomain& domain = pool_->domain();
+  if (domain.persist_is_free()) return;
+  while (begin < end) {
+    const uint64_t rest = segment_bytes() - segments_.OffsetIn(begin);
+    const uint64_t length = std::min(rest, end - begin);
+    if (HasSegment(SegmentOf(begin))) domain.WriteBack(At(begin), length);
+    begin += length;
+  }
+  domain.Fence();
+}
+
+}  // namespace whale::logstore
