@@ -92,20 +92,6 @@ void SessionTable::Record(SessionId session, RequestNumber request, Lsn lsn) {
   found->outcomes[r & (found->outcomes.size() - 1)] = lsn.value();
 }
 
-void SessionTable::TouchAll(int64_t now_ns) {
-  for (auto& [id, state] : sessions_) state.active_ns = now_ns;
-}
-
-void SessionTable::Forget(SessionId session, RequestNumber request) {
-  Session* state = Find(session);
-  if (state == nullptr || state->outcomes.empty()) return;
-  const uint64_t size = state->outcomes.size();
-  if (request.value() > state->newest || request.value() + size <= state->newest) {
-    return;
-  }
-  state->outcomes[request.value() & (size - 1)] = 0;
-}
-
 void SessionTable::Forget(SessionId session, RequestNumber request) {
   if (Lookup(session, request).answer != Answer::kDuplicate) return;
   Session* found = Find(session);

@@ -50,12 +50,8 @@ class SessionTable {
   // old: ignored.
   void Record(SessionId session, RequestNumber request, Lsn lsn);
 
-  // The record of this request was given up before it was delivered to anybody:
+  // The record of this request was given up before anyone was told of it:
   // the request has not been carried out.
-  void Forget(SessionId session, RequestNumber request);
-
-  // The request was not carried out after all: its record became a pad before
-  // anyone else had seen it.
   void Forget(SessionId session, RequestNumber request);
 
   // A cut: what records at or above `from` did vanishes. What an outcome had
@@ -66,7 +62,6 @@ class SessionTable {
 
   // --- Expiry; the caller decides when a session has been idle too long ---
   void Touch(SessionId session, int64_t now_ns);
-  void TouchAll(int64_t now_ns);
   void TouchAll(int64_t now_ns);
   // Calls `visit(SessionId, int64_t last_activity_ns)` for open sessions. The
   // table must not change meanwhile.
