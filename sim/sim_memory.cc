@@ -31,7 +31,9 @@ bool SimMemory::Cover(const void* data, size_t length_bytes, size_t* begin,
 
 void SimMemory::WriteBack(const void* data, size_t length_bytes) {
   size_t begin, end;
-  if (durable_.empty() || !Cover(data, length_bytes, &begin, &end)) return;
+  if (durable_.empty() || !frozen_.empty() ||
+      !Cover(data, length_bytes, &begin, &end))
+    return;
   pending_.push_back({begin, end - begin, pending_bytes_.size()});
   pending_bytes_.insert(pending_bytes_.end(), live_ + begin, live_ + end);
 }
@@ -69,6 +71,11 @@ void SimMemory::LosePower(Prng& random) {
     }
   }
   std::memcpy(durable_.data(), live_, length_bytes_);
+}
+
+void SimMemory::Thaw() {
+  std::memcpy(live_, frozen_.data(), length_bytes_);
+  frozen_ = {};
 }
 
 void SimMemory::Rot(size_t begin, size_t end, Prng& random) {

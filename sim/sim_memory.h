@@ -55,6 +55,9 @@ class SimMemory final : public pmem::PersistenceDomain {
     pending_.clear();
     pending_bytes_.clear();
   }
+  // Whatever is stored or persisted from Freeze to Thaw is undone by Thaw.
+  void Freeze() { frozen_.assign(live_, live_ + length_bytes_); }
+  void Thaw();
   // Flips one bit in [begin, end) of the live and the durable image.
   void Rot(size_t begin, size_t end, Prng& random);
 
@@ -73,6 +76,7 @@ class SimMemory final : public pmem::PersistenceDomain {
   std::unique_ptr<std::byte[]> memory_;
   std::byte* live_;
   std::vector<std::byte> durable_;  // empty in domain `process`
+  std::vector<std::byte> frozen_;
   std::vector<Pending> pending_;
   std::vector<std::byte> pending_bytes_;
 };

@@ -36,6 +36,10 @@ void World::Note(uint64_t what, uint64_t detail) {
 
 void World::Trace(std::string_view line) {
   Note(line.size(), HashKey(line));
+  Print(line);
+}
+
+void World::Print(std::string_view line) const {
   if (trace_ == nullptr) return;
   std::fprintf(trace_, "%12.6f ms  %.*s\n",
                static_cast<double>(now_ns_) / kMillisecond,

@@ -61,6 +61,8 @@ class World {
   bool tracing() const { return trace_ != nullptr; }
   // One line, with the time before it. Part of the hash.
   void Trace(std::string_view line);
+  // The same, not part of the hash.
+  void Print(std::string_view line) const;
 
  private:
   struct Event {

@@ -1,0 +1,177 @@
+#include "sim/cluster.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace whale::sim {
+namespace {
+
+control::CoreOptions CoordinatorOptions(const ClusterSetup& setup) {
+  control::CoreOptions options;
+  options.cluster.replicas = setup.servers;
+  options.cluster.shard_count = setup.shards;
+  options.cluster.mirrors = setup.mirrors;
+  options.cluster.by_value_max_bytes = setup.by_value_max_bytes;
+  options.cluster.window_bytes = setup.window_bytes;
+  options.cluster.lease_us = setup.lease_us;
+  options.new_cluster_uuid = "sim-cluster-uuid";  // 16 bytes
+  options.session_lease_us = setup.session_lease_ns / 1000;
+  return options;
+}
+
+logstore::Geometry GeometryOf(const ClusterSetup& setup, uint32_t server,
+                              Prng& random) {
+  logstore::Geometry geometry;
+  for (uint8_t& byte : geometry.pool_uuid) byte = random.Below(256);
+  geometry.server = ServerId(server);
+  geometry.shard_count = setup.shards;
+  geometry.segment_bytes = setup.segment_bytes;
+  geometry.segment_slots = setup.segment_slots;
+  geometry.ring_slots = setup.ring_slots;
+  return geometry;
+}
+
+}  // namespace
+
+Cluster::Cluster(World* world, const ClusterSetup& setup)
+    : world_(world),
+      setup_(setup),
+      network_(world, setup.network),
+      coordinator_clock_(MakeClock()) {
+  network_.set_waker([this](uint32_t node) {
+    if (node >= kFirstClientNode) {
+      auto it = clients_.find(node);
+      if (it == clients_.end()) return;
+      if (auto client = it->second.lock()) client->Wake();
+    } else {
+      servers_[node - 1]->Wake();
+    }
+  });
+  coordinator_ = std::make_unique<CoordinatorNode>(
+      world_, &coordinator_clock_, &store_, CoordinatorOptions(setup),
+      [this](const control::SendDirective& directive) { ToServer(directive); });
+  for (uint32_t id = 1; id <= setup.servers; ++id) {
+    ServerNodeOptions options;
+    options.id = ServerId(id);
+    options.geometry = GeometryOf(setup, id, world_->random());
+    options.survives = setup.survives;
+    options.clock_offset_ns = world_->Between(0, 1000 * kSecond);
+    options.clock_drift_ppm =
+        world_->Between(-setup.max_drift_ppm, setup.max_drift_ppm);
+    options.session_lease_ns = setup.session_lease_ns;
+    servers_.push_back(std::make_unique<ServerNode>(
+        world_, &network_, options,
+        [this, id](const proto::ServerReport& report) {
+          ToCoordinator(servers_[id - 1].get(), report);
+        }));
+  }
+}
+
+Cluster::~Cluster() = default;
+
+SimClock Cluster::MakeClock() {
+  return SimClock(world_, world_->Between(0, 1000 * kSecond),
+                  world_->Between(-setup_.max_drift_ppm, setup_.max_drift_ppm));
+}
+
+std::vector<uint32_t> Cluster::Nodes() const {
+  std::vector<uint32_t> nodes;
+  for (const auto& server : servers_) nodes.push_back(server->node());
+  nodes.push_back(kCoordinatorNode);
+  for (const auto& [node, client] : clients_) {
+    if (!client.expired()) nodes.push_back(node);
+  }
+  return nodes;
+}
+
+std::shared_ptr<ClientNode> Cluster::AddClient() {
+  ClientNodeOptions options;
+  options.node = next_client_node_++;
+  options.coordinator_node = kCoordinatorNode;
+  options.seed = world_->random().Next();
+  options.clock_offset_ns = world_->Between(0, 1000 * kSecond);
+  options.clock_drift_ppm =
+      world_->Between(-setup_.max_drift_ppm, setup_.max_drift_ppm);
+  options.inline_value_max_bytes = 64 << world_->random().Below(6);
+  auto client = std::make_shared<ClientNode>(world_, &network_,
+                                             coordinator_.get(), options);
+  clients_[options.node] = client;
+  return client;
+}
+
+void Cluster::StartServer(size_t index) {
+  const absl::Status status = servers_[index]->Start();
+  if (status.ok() || !failure_.empty()) return;
+  failure_ = absl::StrCat("server ", servers_[index]->node(),
+                          " does not recover: ", status.ToString());
+}
+
+void Cluster::CrashServer(size_t index, bool power) {
+  ServerNode& server = *servers_[index];
+  if (!server.running()) return;
+  const Incarnation incarnation = server.incarnation();
+  server.Crash(power);
+  // The stream breaks, some time later.
+  const int64_t noticed =
+      std::max(world_->now_ns() + world_->Between(0, 50 * kMillisecond),
+               reports_until_[{server.node(), incarnation.value()}]);
+  world_->At(noticed, [this, id = server.id(), incarnation] {
+    if (network_.LinkIsCut(id.value(), kCoordinatorNode)) return;
+    coordinator_->OnServerGone(id, incarnation);
+  });
+}
+
+std::string Cluster::Failure() const {
+  if (!failure_.empty()) return failure_;
+  for (const auto& server : servers_) {
+    if (server->running() && !server->server()->refused().empty()) {
+      return absl::StrCat("server ", server->node(),
+                          " was refused: ", server->server()->refused());
+    }
+  }
+  return "";
+}
+
+void Cluster::Calm() {
+  setup_.control_loss = 0;
+  setup_.control_delay_ns = std::min(setup_.control_delay_ns, kMillisecond);
+  network_.Calm();
+}
+
+int64_t Cluster::Arrival(uint32_t from, uint32_t to, int64_t* last_ns) {
+  if (network_.LinkIsCut(from, to) ||
+      world_->random().Chance(setup_.control_loss)) {
+    return -1;
+  }
+  *last_ns = std::max(
+      *last_ns, world_->now_ns() + world_->Between(10 * kMicrosecond,
+                                                   setup_.control_delay_ns));
+  return *last_ns;
+}
+
+void Cluster::ToCoordinator(ServerNode* server,
+                            const proto::ServerReport& report) {
+  const int64_t at =
+      Arrival(server->node(), kCoordinatorNode,
+              &reports_until_[{server->node(), report.incarnation()}]);
+  if (at < 0) return;
+  world_->At(at, [this, report] { coordinator_->OnReport(report); });
+}
+
+void Cluster::ToServer(const control::SendDirective& directive) {
+  const uint32_t node = directive.server.value();
+  if (node == 0 || node > servers_.size()) return;
+  const int64_t at =
+      Arrival(kCoordinatorNode, node,
+              &directives_until_[{node, directive.incarnation.value()}]);
+  if (at < 0) return;
+  world_->At(at, [this, directive] {
+    ServerNode& server = *servers_[directive.server.value() - 1];
+    if (server.incarnation() != directive.incarnation) return;
+    server.OnDirective(directive.directive);
+  });
+}
+
+}  // namespace whale::sim

@@ -1,0 +1,99 @@
+// A whole cluster in one world: servers, coordinator, clients, and the control
+// channel between them.
+//
+// The control channel is a stream per server process and direction: messages
+// may be late or lost, never out of order; a cut link between two nodes stops
+// it like the data connections.
+//
+// Thread-safety: none. Ownership: owns everything but the world.
+#ifndef WHALE_SIM_CLUSTER_H_
+#define WHALE_SIM_CLUSTER_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "control/options.h"
+#include "sim/client_node.h"
+#include "sim/coordinator_node.h"
+#include "sim/server_node.h"
+#include "sim/sim_config_store.h"
+#include "sim/sim_network.h"
+#include "sim/world.h"
+
+namespace whale::sim {
+
+inline constexpr uint32_t kCoordinatorNode = 1000;
+inline constexpr uint32_t kFirstClientNode = 2000;
+
+struct ClusterSetup {
+  uint32_t servers = 3;
+  uint32_t shards = 2;
+  uint64_t segment_bytes = 256 << 10;
+  uint32_t segment_slots = 24;
+  uint32_t ring_slots = 256;
+  pmem::Survives survives = pmem::Survives::kProcess;
+  NetworkOptions network;
+  uint32_t mirrors = 1;
+  uint64_t by_value_max_bytes = 256;
+  uint64_t window_bytes = 1 << 20;
+  uint64_t lease_us = 300'000;
+  int64_t session_lease_ns = 60 * kSecond;
+  int64_t max_drift_ppm = 0;
+  double control_loss = 0.0;
+  int64_t control_delay_ns = 500 * kMicrosecond;
+};
+
+class Cluster {
+ public:
+  Cluster(World* world, const ClusterSetup& setup);
+  ~Cluster();
+
+  World& world() { return *world_; }
+  SimNetwork& network() { return network_; }
+  const ClusterSetup& setup() const { return setup_; }
+  CoordinatorNode& coordinator() { return *coordinator_; }
+  size_t server_count() const { return servers_.size(); }
+  ServerNode& server(size_t index) { return *servers_[index]; }
+  // All node numbers that can fail or be cut off, the coordinator's included.
+  std::vector<uint32_t> Nodes() const;
+
+  // A new client process, on a node of its own.
+  std::shared_ptr<ClientNode> AddClient();
+
+  // Starts a server that is down; its failure to recover is `*failure`.
+  void StartServer(size_t index);
+  void CrashServer(size_t index, bool power);
+  // Not empty: a server could not recover, or was refused.
+  std::string Failure() const;
+  // No more trouble on the control channel.
+  void Calm();
+
+ private:
+  void ToCoordinator(ServerNode* server, const proto::ServerReport& report);
+  void ToServer(const control::SendDirective& directive);
+  // When the next message of a stream arrives; -1: it is lost.
+  int64_t Arrival(uint32_t from, uint32_t to, int64_t* last_ns);
+  SimClock MakeClock();
+
+  World* const world_;
+  ClusterSetup setup_;
+  SimNetwork network_;
+  SimConfigStore store_;
+  SimClock coordinator_clock_;
+  std::unique_ptr<CoordinatorNode> coordinator_;
+  std::vector<std::unique_ptr<ServerNode>> servers_;
+  std::map<uint32_t, std::weak_ptr<ClientNode>> clients_;
+  // Last arrival per stream (server, incarnation).
+  std::map<std::pair<uint32_t, uint64_t>, int64_t> reports_until_;
+  std::map<std::pair<uint32_t, uint64_t>, int64_t> directives_until_;
+  uint32_t next_client_node_ = kFirstClientNode;
+  std::string failure_;
+};
+
+}  // namespace whale::sim
+
+#endif  // WHALE_SIM_CLUSTER_H_

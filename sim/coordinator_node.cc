@@ -1,0 +1,129 @@
+#include "sim/coordinator_node.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace whale::sim {
+
+inline constexpr int64_t kTickNs = 50 * kMillisecond;
+
+void CoordinatorNode::Start() {
+  if (running()) return;
+  ++life_;
+  auto stored = store_->Load();
+  core_ = std::make_unique<control::CoordinatorCore>(
+      options_, *std::move(stored), clock_->NowNs());
+  world_->Trace("coordinator starts");
+  Feed([](control::CoordinatorCore* core, int64_t now,
+          control::Effects* effects) { core->Start(now, effects); });
+  Tick();
+}
+
+void CoordinatorNode::Crash() {
+  if (!running()) return;
+  world_->Trace("coordinator crashes");
+  ++life_;
+  core_.reset();
+  inputs_.clear();
+  sessions_.clear();
+}
+
+void CoordinatorNode::Tick() {
+  world_->After(kTickNs, [this, life = life_] {
+    if (life != life_) return;
+    Feed([](control::CoordinatorCore* core, int64_t now,
+            control::Effects* effects) { core->OnTick(now, effects); });
+    Tick();
+  });
+}
+
+void CoordinatorNode::PauseUntil(int64_t time_ns) {
+  paused_until_ns_ = time_ns;
+  world_->At(time_ns, [this, life = life_] {
+    if (life == life_) Drain();
+  });
+}
+
+void CoordinatorNode::Drain() {
+  while (!inputs_.empty() && world_->now_ns() >= paused_until_ns_) {
+    Input input = std::move(inputs_.front());
+    inputs_.pop_front();
+    control::Effects effects;
+    input(core_.get(), clock_->NowNs(), &effects);
+    Apply(std::move(effects));
+  }
+}
+
+void CoordinatorNode::Feed(Input input) {
+  inputs_.push_back(std::move(input));
+  Drain();
+}
+
+void CoordinatorNode::Apply(control::Effects effects) {
+  for (const control::SendDirective& directive : effects.directives) {
+    directives_(directive);
+  }
+  if (effects.store.has_value()) Store(*std::move(effects.store));
+  for (const control::SessionOpened& opened : effects.sessions) {
+    auto it = sessions_.find(opened.token);
+    if (it == sessions_.end()) continue;
+    SessionSink done = std::move(it->second);
+    sessions_.erase(it);
+    done(opened.session);
+  }
+}
+
+void CoordinatorNode::Store(control::StoreState write) {
+  const int64_t there = world_->Between(kMicrosecond, 3 * kMillisecond);
+  world_->After(there, [this, life = life_, write = std::move(write)] {
+    // A crash meanwhile: the write may have left, or not.
+    if (life != life_ && world_->random().Chance(0.5)) return;
+    const absl::Status status =
+        store_->CompareAndSwap(write.expected_revision, write.state);
+    const uint64_t revision = write.state.revision();
+    const int64_t back = world_->Between(kMicrosecond, kMillisecond);
+    world_->After(back, [this, life, status, revision] {
+      if (life != life_) return;
+      Feed([status, revision](control::CoordinatorCore* core, int64_t now,
+                              control::Effects* effects) {
+        if (status.ok()) {
+          core->OnStored(revision, now, effects);
+        } else {
+          core->OnStoreFailed(status, now, effects);
+        }
+      });
+    });
+  });
+}
+
+void CoordinatorNode::OnReport(const proto::ServerReport& report) {
+  if (!running()) return;
+  Feed([report](control::CoordinatorCore* core, int64_t now,
+                control::Effects* effects) {
+    core->OnReport(report, now, effects);
+  });
+}
+
+void CoordinatorNode::OnServerGone(ServerId server, Incarnation incarnation) {
+  if (!running()) return;
+  Feed([=](control::CoordinatorCore* core, int64_t now,
+           control::Effects* effects) {
+    core->OnServerGone(server, incarnation, now, effects);
+  });
+}
+
+absl::Status CoordinatorNode::OpenSession(SessionSink done) {
+  if (!running() || world_->now_ns() < paused_until_ns_) {
+    return absl::UnavailableError("the coordinator does not answer");
+  }
+  const uint64_t token = next_token_++;
+  sessions_[token] = std::move(done);
+  control::Effects effects;
+  absl::Status status = core_->OpenSession(token, clock_->NowNs(), &effects);
+  if (!status.ok()) sessions_.erase(token);
+  Apply(std::move(effects));
+  return status;
+}
+
+}  // namespace whale::sim

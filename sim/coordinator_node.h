@@ -1,0 +1,77 @@
+// The coordinator's process in the simulator: the real core, over a simulated
+// store, clock and control channel.
+//
+// Thread-safety: none. Ownership: world, network, clock and store outlive it.
+#ifndef WHALE_SIM_COORDINATOR_NODE_H_
+#define WHALE_SIM_COORDINATOR_NODE_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+
+#include "control/coordinator_core.h"
+#include "sim/sim_clock.h"
+#include "sim/sim_config_store.h"
+#include "sim/world.h"
+
+namespace whale::sim {
+
+class CoordinatorNode {
+ public:
+  using DirectiveSink = std::function<void(const control::SendDirective&)>;
+  using SessionSink = std::function<void(uint64_t session)>;
+
+  CoordinatorNode(World* world, SimClock* clock, SimConfigStore* store,
+                  const control::CoreOptions& options, DirectiveSink directives)
+      : world_(world),
+        clock_(clock),
+        store_(store),
+        options_(options),
+        directives_(std::move(directives)) {}
+
+  bool running() const { return core_ != nullptr; }
+  void Start();
+  // What it was writing to the store may still arrive there.
+  void Crash();
+  // Takes no event until then; they come late, in order.
+  void PauseUntil(int64_t time_ns);
+
+  void OnReport(const proto::ServerReport& report);
+  void OnServerGone(ServerId server, Incarnation incarnation);
+  // kUnavailable: ask again.
+  absl::Status OpenSession(SessionSink done);
+  const proto::ClusterMap* map() const {
+    return core_ == nullptr ? nullptr : &core_->map();
+  }
+  int64_t session_lease_ns() const {
+    return static_cast<int64_t>(options_.session_lease_us) * 1000;
+  }
+
+ private:
+  using Input = absl::AnyInvocable<void(control::CoordinatorCore*, int64_t now,
+                                        control::Effects*)>;
+  void Feed(Input input);
+  void Drain();
+  void Apply(control::Effects effects);
+  void Store(control::StoreState write);
+  void Tick();
+
+  World* const world_;
+  SimClock* const clock_;
+  SimConfigStore* const store_;
+  const control::CoreOptions options_;
+  const DirectiveSink directives_;
+
+  std::unique_ptr<control::CoordinatorCore> core_;
+  uint64_t life_ = 0;  // events of earlier lives are dropped
+  int64_t paused_until_ns_ = 0;
+  std::deque<Input> inputs_;
+  uint64_t next_token_ = 1;
+  std::map<uint64_t, SessionSink> sessions_;
+};
+
+}  // namespace whale::sim
+
+#endif  // WHALE_SIM_COORDINATOR_NODE_H_

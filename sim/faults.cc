@@ -1,0 +1,141 @@
+#include "sim/faults.h"
+
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
+namespace whale::sim {
+
+const char* FaultName(Fault fault) {
+  static constexpr const char* kNames[kFaultKinds] = {
+      "crash-server",      "crash-all-servers", "power-server",
+      "power-all",         "pause-server",      "slow-server",
+      "cut-one-way",       "cut-both-ways",     "kill-connection",
+      "crash-coordinator", "pause-coordinator", "kill-client",
+      "pause-client"};
+  return kNames[static_cast<size_t>(fault)];
+}
+
+Faults::Faults(Cluster* cluster, Workload* workload,
+               const FaultOptions& options)
+    : cluster_(cluster), workload_(workload), options_(options) {}
+
+void Faults::Start() { Plan(); }
+
+void Faults::Plan() {
+  World& world = cluster_->world();
+  std::vector<Fault> enabled;
+  for (size_t i = 0; i < kFaultKinds; ++i) {
+    if (options_.enabled[i]) enabled.push_back(static_cast<Fault>(i));
+  }
+  if (enabled.empty()) return;
+  const int64_t pause = world.Between(0, 2 * options_.mean_pause_ns);
+  const Fault fault = enabled[world.random().Below(enabled.size())];
+  world.After(pause, [this, fault] {
+    if (healed_) return;
+    Inject(fault);
+    Plan();
+  });
+}
+
+void Faults::Inject(Fault fault) {
+  World& world = cluster_->world();
+  ++counts_[static_cast<size_t>(fault)];
+  world.Trace(absl::StrCat("fault: ", FaultName(fault)));
+  switch (fault) {
+    case Fault::kCrashServer:
+    case Fault::kPowerServer:
+      return CrashServer(AnyServer(), fault == Fault::kPowerServer);
+    case Fault::kCrashAllServers:
+    case Fault::kPowerAll:
+      return CrashAll(fault == Fault::kPowerAll);
+    case Fault::kPauseServer:
+      return cluster_->server(AnyServer())
+          .PauseUntil(world.now_ns() + DownTime() * 2);
+    case Fault::kSlowServer:
+      return SlowServer();
+    case Fault::kCutOneWay:
+    case Fault::kCutBothWays:
+      return Cut(fault == Fault::kCutBothWays);
+    case Fault::kKillConnection:
+      cluster_->network().KillRandomConnection();
+      return;
+    case Fault::kCrashCoordinator:
+      return CrashCoordinator();
+    case Fault::kPauseCoordinator:
+      return cluster_->coordinator().PauseUntil(world.now_ns() + DownTime());
+    case Fault::kKillClient:
+      return workload_->RestartClient(
+          world.random().Below(workload_->client_count()));
+    case Fault::kPauseClient:
+      workload_->client(world.random().Below(workload_->client_count()))
+          .PauseUntil(world.now_ns() + DownTime());
+      return;
+  }
+}
+
+void Faults::CrashServer(size_t index, bool power) {
+  cluster_->CrashServer(index, power);
+  cluster_->world().After(DownTime(),
+                          [this, index] { cluster_->StartServer(index); });
+}
+
+void Faults::CrashAll(bool power) {
+  for (size_t i = 0; i < cluster_->server_count(); ++i) CrashServer(i, power);
+}
+
+void Faults::SlowServer() {
+  World& world = cluster_->world();
+  const size_t index = AnyServer();
+  const uint32_t node = cluster_->server(index).node();
+  const int64_t factor = world.Between(2, 50);
+  cluster_->server(index).SetSlowness(factor);
+  cluster_->network().SetSlowness(node, factor);
+  world.After(DownTime() * 2, [this, index, node] {
+    cluster_->server(index).SetSlowness(1);
+    cluster_->network().SetSlowness(node, 1);
+  });
+}
+
+void Faults::Cut(bool both_ways) {
+  World& world = cluster_->world();
+  const std::vector<uint32_t> nodes = cluster_->Nodes();
+  const uint32_t a = cluster_->server(AnyServer()).node();
+  const bool alone = world.random().Chance(0.3);
+  const uint32_t one = nodes[world.random().Below(nodes.size())];
+  const bool outwards = world.random().Chance(0.5);
+  std::vector<std::pair<uint32_t, uint32_t>> links;
+  for (uint32_t b : nodes) {
+    if (b == a || (!alone && b != one)) continue;
+    if (both_ways || outwards) links.push_back({a, b});
+    if (both_ways || !outwards) links.push_back({b, a});
+  }
+  for (auto [from, to] : links) cluster_->network().CutLink(from, to);
+  world.After(DownTime() * 2, [this, links] {
+    for (auto [from, to] : links) cluster_->network().HealLink(from, to);
+  });
+}
+
+void Faults::CrashCoordinator() {
+  cluster_->coordinator().Crash();
+  cluster_->world().After(DownTime(),
+                          [this] { cluster_->coordinator().Start(); });
+}
+
+void Faults::Heal() {
+  healed_ = true;
+  cluster_->world().Trace("all faults heal");
+  cluster_->Calm();
+  cluster_->coordinator().Start();
+  cluster_->coordinator().PauseUntil(0);
+  for (size_t i = 0; i < cluster_->server_count(); ++i) {
+    cluster_->StartServer(i);
+    cluster_->server(i).SetSlowness(1);
+    cluster_->server(i).Resume();
+  }
+  for (size_t i = 0; i < workload_->client_count(); ++i) {
+    workload_->client(i).Resume();
+  }
+}
+
+}  // namespace whale::sim

@@ -1,0 +1,77 @@
+// What goes wrong in a run, and when: drawn from the seed (swarm testing,
+// Groce et al., ISSTA 2012: each run has its own subset of the kinds of fault).
+//
+// Never more damage than the store promises to survive: memory comes back as
+// its domain says, crashed processes are started again, links are healed.
+//
+// Thread-safety: none. Ownership: cluster and workload outlive it.
+#ifndef WHALE_SIM_FAULTS_H_
+#define WHALE_SIM_FAULTS_H_
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+#include "sim/cluster.h"
+#include "sim/workload.h"
+
+namespace whale::sim {
+
+enum class Fault : uint8_t {
+  kCrashServer,
+  kCrashAllServers,
+  kPowerServer,
+  kPowerAll,
+  kPauseServer,
+  kSlowServer,
+  kCutOneWay,
+  kCutBothWays,
+  kKillConnection,
+  kCrashCoordinator,
+  kPauseCoordinator,
+  kKillClient,
+  kPauseClient,
+};
+inline constexpr size_t kFaultKinds = 13;
+const char* FaultName(Fault fault);
+
+struct FaultOptions {
+  std::array<bool, kFaultKinds> enabled{};
+  int64_t mean_pause_ns = 300 * kMillisecond;
+  int64_t max_down_ns = 300 * kMillisecond;
+};
+
+class Faults {
+ public:
+  Faults(Cluster* cluster, Workload* workload, const FaultOptions& options);
+
+  void Start();
+  // Nothing more goes wrong, and all that did is mended.
+  void Heal();
+  const std::array<uint64_t, kFaultKinds>& counts() const { return counts_; }
+
+ private:
+  void Plan();
+  void Inject(Fault fault);
+  int64_t DownTime() {
+    return cluster_->world().Between(kMillisecond, options_.max_down_ns);
+  }
+  size_t AnyServer() {
+    return cluster_->world().random().Below(cluster_->server_count());
+  }
+  void CrashServer(size_t index, bool power);
+  void CrashAll(bool power);
+  void SlowServer();
+  void Cut(bool both_ways);
+  void CrashCoordinator();
+
+  Cluster* const cluster_;
+  Workload* const workload_;
+  const FaultOptions options_;
+  bool healed_ = false;
+  std::array<uint64_t, kFaultKinds> counts_{};
+};
+
+}  // namespace whale::sim
+
+#endif  // WHALE_SIM_FAULTS_H_

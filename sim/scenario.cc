@@ -1,0 +1,369 @@
+#include "sim/scenario.h"
+
+#include <algorithm>
+#include <iterator>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "sim/checkers/durability.h"
+#include "sim/checkers/exactly_once.h"
+#include "sim/checkers/linearizability.h"
+#include "sim/checkers/log_identity.h"
+
+namespace whale::sim {
+namespace {
+
+using checkers::Answer;
+
+inline constexpr int64_t kQuietNs = 30 * kSecond;
+inline constexpr int64_t kFinalNs = 60 * kSecond;
+inline constexpr int64_t kFinalTimeoutNs = 2 * kSecond;
+
+template <typename T, size_t N>
+T Pick(Prng& random, const T (&choices)[N]) {
+  return choices[random.Below(N)];
+}
+
+NetworkOptions DrawNetwork(Prng& random, bool power) {
+  NetworkOptions network;
+  network.min_delay_ns = kMicrosecond;
+  network.max_delay_ns = Pick<int64_t>(random, {3, 10, 50, 300}) * kMicrosecond;
+  network.slow_chance = Pick(random, {0.0, 0.0, 0.01, 0.1});
+  network.slow_delay_ns = Pick<int64_t>(random, {1, 5, 20}) * kMillisecond;
+  network.max_land_delay_ns =
+      Pick<int64_t>(random, {1, 10, 100}) * kMicrosecond;
+  network.slow_land_chance = Pick(random, {0.0, 0.02, 0.2});
+  network.slow_land_delay_ns = Pick<int64_t>(random, {1, 5}) * kMillisecond;
+  network.max_pieces = 1 + random.Below(8);
+  network.shuffle_chance = Pick(random, {0.0, 0.3, 1.0});
+  network.queue_depth = Pick<size_t>(random, {64, 128, 512});
+  network.message_depth = Pick<size_t>(random, {16, 64, 256});
+  network.receive_buffers = Pick<size_t>(random, {64, 512, 4096});
+  network.retry_ns = Pick<int64_t>(random, {20, 100, 400}) * kMillisecond;
+  network.flush_method =
+      !power ? fabric::FlushMethod::kNone
+             : Pick(random, {fabric::FlushMethod::kNativeFlush,
+                             fabric::FlushMethod::kReadAfterWrite});
+  return network;
+}
+
+ClusterSetup DrawCluster(Prng& random) {
+  ClusterSetup cluster;
+  const bool power = random.Chance(0.6);
+  cluster.survives = power ? pmem::Survives::kPower : pmem::Survives::kProcess;
+  cluster.network = DrawNetwork(random, power);
+  cluster.servers = Pick<uint32_t>(random, {1, 2, 3, 3, 3, 3, 3, 4});
+  cluster.shards = 1 + random.Below(3);
+  cluster.segment_bytes = Pick<uint64_t>(random, {32, 64, 128}) << 10;
+  cluster.segment_slots = (2 << 20) / cluster.segment_bytes;
+  cluster.ring_slots = Pick<uint32_t>(random, {64, 256});
+  cluster.mirrors = random.Below(cluster.servers);
+  cluster.by_value_max_bytes = Pick<uint64_t>(random, {0, 0, 100, 256, 4096});
+  cluster.window_bytes = Pick<uint64_t>(random, {64, 128, 1024}) << 10;
+  cluster.lease_us = Pick<uint64_t>(random, {100, 200, 500}) * 1000;
+  cluster.max_drift_ppm = Pick<int64_t>(random, {0, 100, 5000});
+  cluster.control_loss = Pick(random, {0.0, 0.0, 0.05});
+  cluster.control_delay_ns =
+      Pick<int64_t>(random, {100, 1000, 20000}) * kMicrosecond;
+  return cluster;
+}
+
+WorkloadOptions DrawWorkload(Prng& random, const ClusterSetup& cluster) {
+  WorkloadOptions workload;
+  workload.clients = 1 + random.Below(4);
+  workload.keys = Pick<uint32_t>(random, {1, 2, 4, 8});
+  workload.in_flight = Pick<uint32_t>(random, {1, 4, 12});
+  workload.max_value_bytes =
+      std::min<uint64_t>(Pick<uint64_t>(random, {60, 400, 3000, 12000}),
+                         cluster.segment_bytes / 6);
+  workload.max_key_bytes = Pick<uint64_t>(random, {1, 30, 200});
+  workload.think_ns = Pick<int64_t>(random, {500, 3000, 10000}) * kMicrosecond;
+  workload.max_timeout_ns = Pick<int64_t>(random, {400, 2000}) * kMillisecond;
+  workload.gets = Pick<uint32_t>(random, {4, 10, 20});
+  workload.max_written_bytes =
+      cluster.segment_slots * cluster.segment_bytes / cluster.shards / 3;
+  return workload;
+}
+
+FaultOptions DrawFaults(Prng& random, const ClusterSetup& cluster) {
+  FaultOptions faults;
+  for (bool& enabled : faults.enabled) enabled = random.Chance(0.3);
+  if (cluster.survives != pmem::Survives::kPower) {
+    faults.enabled[static_cast<size_t>(Fault::kPowerServer)] = false;
+    faults.enabled[static_cast<size_t>(Fault::kPowerAll)] = false;
+  }
+  faults.mean_pause_ns = Pick<int64_t>(random, {100, 300, 800}) * kMillisecond;
+  faults.max_down_ns = Pick<int64_t>(random, {5, 100, 600}) * kMillisecond;
+  return faults;
+}
+
+class Run {
+ public:
+  Run(uint64_t seed, FILE* trace) : world_(seed) {
+    world_.set_trace(trace);
+    options_ = DrawScenario(world_.random());
+    world_.Trace(Describe(options_));
+    cluster_ = std::make_unique<Cluster>(&world_, options_.cluster);
+    workload_ = std::make_unique<Workload>(cluster_.get(), options_.workload,
+                                           &history_);
+    faults_ = std::make_unique<Faults>(cluster_.get(), workload_.get(),
+                                       options_.faults);
+  }
+
+  Report Go();
+
+ private:
+  bool Fails(Result result, std::string problem) {
+    report_.result = result;
+    report_.problem = std::move(problem);
+    return false;
+  }
+  // Runs until `done`, at most so long; false if it took longer.
+  template <typename Predicate>
+  bool RunUntil(int64_t limit_ns, Predicate done);
+
+  bool FormCluster();
+  bool Safety();
+  bool Heal();
+  bool FinalReads();
+  bool FinalWrites();
+  bool Check();
+  void ReadUntilAnswered(const std::string& key, uint32_t replica);
+  void PutUntilAnswered(const std::string& key, int attempt);
+  bool WaitForFinals(const char* what);
+  std::string State();
+  bool LogsAreIdentical();
+
+  World world_;
+  ScenarioOptions options_;
+  checkers::History history_;
+  std::unique_ptr<Cluster> cluster_;
+  std::unique_ptr<Workload> workload_;
+  std::unique_ptr<Faults> faults_;
+  Report report_;
+  size_t finals_open_ = 0;
+  std::string last_refusal_;
+};
+
+template <typename Predicate>
+bool Run::RunUntil(int64_t limit_ns, Predicate done) {
+  const int64_t end = world_.now_ns() + limit_ns;
+  while (!done()) {
+    if (!world_.RunOne(end)) return done();
+  }
+  return true;
+}
+
+// What the shards say of themselves, for liveness failures.
+std::string Run::State() {
+  std::string text;
+  if (const proto::ClusterMap* map = cluster_->coordinator().map()) {
+    for (const proto::ShardEntry& shard : map->shards()) {
+      absl::StrAppend(
+          &text, "\n  shard ", shard.shard(), " epoch ", shard.epoch(),
+          shard.active() ? " active " : " waits: ", shard.why_not());
+    }
+  }
+  for (size_t i = 0; i < cluster_->server_count(); ++i) {
+    ServerNode& server = cluster_->server(i);
+    if (!server.running()) continue;
+    const proto::ServerReport& report = server.server()->last_report();
+    absl::StrAppend(&text, "\n  server ", server.node(), " ", report.note());
+    for (const proto::ShardReport& shard : report.shards()) {
+      absl::StrAppend(&text, "\n    ", shard.ShortDebugString());
+    }
+  }
+  return text;
+}
+
+bool Run::FormCluster() {
+  cluster_->coordinator().Start();
+  for (size_t i = 0; i < cluster_->server_count(); ++i) {
+    cluster_->StartServer(i);
+  }
+  const bool formed = RunUntil(30 * kSecond, [this] {
+    const proto::ClusterMap* map = cluster_->coordinator().map();
+    if (map == nullptr || map->shards().empty()) return false;
+    return std::all_of(map->shards().begin(), map->shards().end(),
+                       [](const proto::ShardEntry& s) { return s.active(); });
+  });
+  if (formed) return true;
+  return Fails(Result::kLiveness,
+               absl::StrCat("the cluster does not form", State()));
+}
+
+bool Run::Safety() {
+  workload_->Start();
+  faults_->Start();
+  world_.RunUntil(world_.now_ns() + options_.safety_ns);
+  if (cluster_->Failure().empty()) return true;
+  return Fails(Result::kSafety, cluster_->Failure());
+}
+
+bool Run::Heal() {
+  workload_->Stop();
+  faults_->Heal();
+  if (RunUntil(kQuietNs, [this] { return workload_->Quiet(); })) return true;
+  return Fails(Result::kLiveness,
+               absl::StrCat("operations never end", State()));
+}
+
+void Run::ReadUntilAnswered(const std::string& key, uint32_t replica) {
+  client::Operation operation;
+  operation.type = client::OperationType::kGet;
+  operation.key = key;
+  operation.replica = replica;
+  operation.timeout_ns = kFinalTimeoutNs;
+  workload_->Submit(0, operation, "", /*final_read=*/true,
+                    [this, key, replica](size_t number) {
+                      const checkers::Operation& record = history_.at(number);
+                      if (record.answer == Answer::kOk ||
+                          record.answer == Answer::kNotFound) {
+                        --finals_open_;
+                        return;
+                      }
+                      last_refusal_ = checkers::ToString(record);
+                      world_.After(20 * kMillisecond, [this, key, replica] {
+                        ReadUntilAnswered(key, replica);
+                      });
+                    });
+}
+
+void Run::PutUntilAnswered(const std::string& key, int attempt) {
+  const std::string name = absl::StrCat(key, "-", attempt);
+  const std::string value = MakeValue(name, 300);
+  client::Operation operation;
+  operation.type = client::OperationType::kPut;
+  operation.key = key;
+  operation.value = value;
+  operation.full_durability = attempt % 2 == 0;
+  operation.timeout_ns = kFinalTimeoutNs;
+  workload_->Submit(0, operation, name, /*final_read=*/false,
+                    [this, key, attempt](size_t number) {
+                      const checkers::Operation& record = history_.at(number);
+                      if (record.answer == Answer::kOk) {
+                        --finals_open_;
+                        return;
+                      }
+                      last_refusal_ = checkers::ToString(record);
+                      world_.After(20 * kMillisecond, [this, key, attempt] {
+                        PutUntilAnswered(key, attempt + 1);
+                      });
+                    });
+}
+
+bool Run::WaitForFinals(const char* what) {
+  if (RunUntil(kFinalNs, [this] { return finals_open_ == 0; })) return true;
+  return Fails(Result::kLiveness,
+               absl::StrCat(finals_open_, " ", what,
+                            " get no answer after everything healed; last: ",
+                            last_refusal_, State()));
+}
+
+bool Run::FinalReads() {
+  for (const std::string& key : workload_->keys()) {
+    for (size_t i = 0; i < cluster_->server_count(); ++i) {
+      ++finals_open_;
+      ReadUntilAnswered(key, cluster_->server(i).node());
+    }
+  }
+  return WaitForFinals("reads");
+}
+
+bool Run::FinalWrites() {
+  std::vector<std::string> keys;
+  for (int i = 0; i < 8; ++i) keys.push_back(absl::StrCat("final", i));
+  for (const std::string& key : keys) {
+    ++finals_open_;
+    PutUntilAnswered(key, 0);
+  }
+  if (!WaitForFinals("writes")) return false;
+  for (const std::string& key : keys) {
+    for (size_t i = 0; i < cluster_->server_count(); ++i) {
+      ++finals_open_;
+      ReadUntilAnswered(key, cluster_->server(i).node());
+    }
+  }
+  return WaitForFinals("reads");
+}
+
+bool Run::LogsAreIdentical() {
+  // Values of the last writes may still be on their way down the chain.
+  world_.RunUntil(world_.now_ns() + kSecond);
+  for (uint32_t shard = 0; shard < options_.cluster.shards; ++shard) {
+    uint64_t committed = UINT64_MAX;
+    std::vector<logstore::Pool*> pools;
+    for (size_t i = 0; i < cluster_->server_count(); ++i) {
+      pools.push_back(cluster_->server(i).pool());
+      const proto::ServerReport& report =
+          cluster_->server(i).server()->last_report();
+      for (const proto::ShardReport& s : report.shards()) {
+        if (s.shard() != shard) continue;
+        committed = std::min({committed, s.committed(), s.durable()});
+      }
+    }
+    if (committed == UINT64_MAX) continue;
+    const checkers::Verdict verdict = checkers::CheckLogIdentity(
+        pools, ShardId(static_cast<uint16_t>(shard)), Lsn(committed));
+    if (!verdict.ok()) return Fails(Result::kSafety, verdict.problem);
+  }
+  return true;
+}
+
+bool Run::Check() {
+  for (auto check : {checkers::CheckExactlyOnce, checkers::CheckDurability,
+                     checkers::CheckLinearizability}) {
+    const checkers::Verdict verdict = check(history_);
+    if (!verdict.ok()) return Fails(Result::kSafety, verdict.problem);
+  }
+  return true;
+}
+
+Report Run::Go() {
+  const bool healthy = FormCluster() && Safety() && Heal() && FinalReads() &&
+                       FinalWrites() && LogsAreIdentical();
+  // What clients saw counts also where liveness failed.
+  if (healthy || report_.result == Result::kLiveness) Check();
+  report_.trace_hash = world_.trace_hash();
+  report_.virtual_ns = world_.now_ns();
+  report_.events = world_.events();
+  report_.operations = workload_->operations();
+  report_.answered = workload_->answered();
+  report_.faults = faults_->counts();
+  return report_;
+}
+
+}  // namespace
+
+ScenarioOptions DrawScenario(Prng& random) {
+  ScenarioOptions options;
+  options.cluster = DrawCluster(random);
+  options.workload = DrawWorkload(random, options.cluster);
+  options.faults = DrawFaults(random, options.cluster);
+  options.safety_ns = Pick<int64_t>(random, {1, 2, 4}) * kSecond;
+  return options;
+}
+
+std::string Describe(const ScenarioOptions& options) {
+  const ClusterSetup& c = options.cluster;
+  std::string text = absl::StrCat(
+      c.servers, " servers, ", c.shards, " shards, ", c.mirrors,
+      " mirrors, by value up to ", c.by_value_max_bytes, ", window ",
+      c.window_bytes, ", lease ", c.lease_us, " us, survives ",
+      c.survives == pmem::Survives::kPower ? "power" : "process", ", ",
+      options.workload.clients, " clients x ", options.workload.in_flight,
+      " on ", options.workload.keys, " keys, values up to ",
+      options.workload.max_value_bytes, "; faults:");
+  for (size_t i = 0; i < kFaultKinds; ++i) {
+    if (options.faults.enabled[i]) {
+      absl::StrAppend(&text, " ", FaultName(static_cast<Fault>(i)));
+    }
+  }
+  return text;
+}
+
+Report RunScenario(uint64_t seed, FILE* trace) { return Run(seed, trace).Go(); }
+
+}  // namespace whale::sim

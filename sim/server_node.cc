@@ -1,0 +1,106 @@
+#include "sim/server_node.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "common/units.h"
+
+namespace whale::sim {
+
+ServerNode::ServerNode(World* world, SimNetwork* network,
+                       const ServerNodeOptions& options, ReportSink reports)
+    : world_(world),
+      network_(network),
+      options_(options),
+      reports_(std::move(reports)),
+      memory_(RoundUp(logstore::Pool::BytesNeeded(options.geometry), 4096),
+              options.survives),
+      clock_(world, options.clock_offset_ns, options.clock_drift_ppm) {}
+
+ServerNode::~ServerNode() {
+  stepper_.reset();
+  server_.reset();
+  pool_.reset();
+}
+
+absl::Status ServerNode::Start() {
+  if (running()) return absl::OkStatus();
+  incarnation_ = Incarnation(incarnation_.value() + 1);
+  world_->Trace(absl::StrCat("server ", node(), " starts, incarnation ",
+                             incarnation_.value()));
+  fabric_ = std::make_unique<SimFabric>(network_, node(), &memory_);
+  logstore::Mapping mapping;
+  mapping.base = memory_.base();
+  mapping.length_bytes = memory_.length_bytes();
+  mapping.domain = &memory_;
+  if (!formatted_) {
+    WHALE_ASSIGN_OR_RETURN(pool_,
+                           logstore::Pool::Format(mapping, options_.geometry));
+    formatted_ = true;
+  } else {
+    WHALE_ASSIGN_OR_RETURN(pool_, logstore::Pool::Open(mapping));
+  }
+  node::ServerOptions options;
+  options.id = options_.id;
+  options.incarnation = incarnation_;
+  options.session_lease_ns = options_.session_lease_ns;
+  WHALE_ASSIGN_OR_RETURN(
+      server_,
+      node::Server::Create(options, fabric_.get(), pool_.get(), &clock_, this));
+  stepper_ = std::make_unique<Stepper>(world_, [this] { return Turn(); });
+  stepper_->set_turn_cost_ns(turn_cost_ns_);
+  stepper_->Wake();
+  return absl::OkStatus();
+}
+
+void ServerNode::Crash(bool power) {
+  if (!running()) return;
+  world_->Trace(
+      absl::StrCat("server ", node(), power ? " loses power" : " crashes"));
+  stepper_.reset();
+  // What the dying process does in its destructors must reach nobody, its own
+  // memory included.
+  fabric_->Crash();
+  if (power) {
+    memory_.LosePower(world_->random());
+  } else {
+    memory_.LoseProcess();
+  }
+  memory_.Freeze();
+  server_.reset();
+  pool_.reset();
+  fabric_.reset();
+  memory_.Thaw();
+}
+
+void ServerNode::PauseUntil(int64_t time_ns) {
+  if (stepper_ != nullptr) stepper_->PauseUntil(time_ns);
+}
+
+void ServerNode::Resume() {
+  if (stepper_ != nullptr) stepper_->Resume();
+}
+
+void ServerNode::SetSlowness(int64_t factor) {
+  turn_cost_ns_ = kMicrosecond * factor;
+  if (stepper_ != nullptr) stepper_->set_turn_cost_ns(turn_cost_ns_);
+}
+
+void ServerNode::OnDirective(const proto::Directive& directive) {
+  if (!running()) return;
+  server_->OnDirective(directive);
+  stepper_->Wake();
+}
+
+void ServerNode::Wake() {
+  if (stepper_ != nullptr) stepper_->Wake();
+}
+
+int64_t ServerNode::Turn() {
+  if (server_->Step()) return world_->now_ns();
+  const int64_t deadline_ns = server_->NextDeadlineNs();
+  return deadline_ns == INT64_MAX ? INT64_MAX : clock_.WorldTime(deadline_ns);
+}
+
+}  // namespace whale::sim

@@ -1,0 +1,85 @@
+// One server in the simulator: a machine (memory, clock) and, while it runs, a
+// process on it (fabric, pool, node::Server).
+//
+// Thread-safety: none. Ownership: network and world outlive it.
+#ifndef WHALE_SIM_SERVER_NODE_H_
+#define WHALE_SIM_SERVER_NODE_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "logstore/pool.h"
+#include "node/server.h"
+#include "sim/sim_clock.h"
+#include "sim/sim_fabric.h"
+#include "sim/sim_memory.h"
+#include "sim/stepper.h"
+
+namespace whale::sim {
+
+struct ServerNodeOptions {
+  ServerId id;
+  logstore::Geometry geometry;
+  pmem::Survives survives = pmem::Survives::kProcess;
+  int64_t clock_offset_ns = 0;
+  int64_t clock_drift_ppm = 0;
+  int64_t session_lease_ns = 60 * kSecond;
+};
+
+class ServerNode final : public node::ControlLink {
+ public:
+  // Reports of the running process go here.
+  using ReportSink = std::function<void(const proto::ServerReport&)>;
+
+  ServerNode(World* world, SimNetwork* network,
+             const ServerNodeOptions& options, ReportSink reports);
+  ~ServerNode() override;
+
+  uint32_t node() const { return options_.id.value(); }
+  ServerId id() const { return options_.id; }
+  bool running() const { return server_ != nullptr; }
+  Incarnation incarnation() const { return incarnation_; }
+  node::Server* server() { return server_.get(); }
+  logstore::Pool* pool() { return pool_.get(); }
+  SimMemory* memory() { return &memory_; }
+
+  // Formats the pool the first time, recovers it later. A pool that cannot be
+  // opened or recovered is an error: the simulator never harms what was
+  // promised.
+  absl::Status Start();
+  // The process dies; with `power` the machine does.
+  void Crash(bool power);
+  void PauseUntil(int64_t time_ns);
+  void Resume();
+  // Turns take so many times longer.
+  void SetSlowness(int64_t factor);
+
+  void OnDirective(const proto::Directive& directive);
+  void Wake();
+
+  void Send(const proto::ServerReport& report) override { reports_(report); }
+
+ private:
+  int64_t Turn();
+
+  World* const world_;
+  SimNetwork* const network_;
+  const ServerNodeOptions options_;
+  const ReportSink reports_;
+  SimMemory memory_;
+  SimClock clock_;
+  bool formatted_ = false;
+  Incarnation incarnation_;
+  int64_t turn_cost_ns_ = 1 * kMicrosecond;
+
+  std::unique_ptr<SimFabric> fabric_;
+  std::unique_ptr<logstore::Pool> pool_;
+  std::unique_ptr<node::Server> server_;
+  std::unique_ptr<Stepper> stepper_;
+};
+
+}  // namespace whale::sim
+
+#endif  // WHALE_SIM_SERVER_NODE_H_
