@@ -13,8 +13,11 @@
 #include <cstdint>
 #include <string_view>
 
+#include "absl/container/flat_hash_set.h"
 #include "chain/backup_log.h"
+#include "chain/cells.h"
 #include "common/ids.h"
+#include "common/planted_bug.h"
 #include "logstore/history.h"
 #include "logstore/index.h"
 #include "logstore/log.h"
@@ -33,12 +36,21 @@ struct ReplicaState {
   // REQUIRES: `lsn` is at most the position after the last one learned.
   void Learn(Lsn lsn, const logstore::RecordHeader& header, uint64_t hash,
              bool has_value);
+  // Takes the values that the predecessor says it has sent. True if there were
+  // any.
+  bool TakeChain(const ChainCell& cell);
   // Applies what is committed and here.
   void Apply();
   // Below it everything is applied.
   Lsn Applied() const;
   // The cut: forgets all records at or above `start`, as if never announced.
   void Discard(Lsn start);
+
+  // For planted bugs only: this key hash counts as clean from now on, whatever
+  // is pending, if `bug` is the one that was planted.
+  void PlantClean(uint64_t hash, PlantedBug bug) {
+    if (Planted(bug)) planted_clean.insert(hash);
+  }
 
   logstore::Pool* const pool;
   const ShardId shard;
@@ -49,6 +61,7 @@ struct ReplicaState {
   metadata_mcast::PendingTable pending;
   BackupLog backup_log;
   Lsn committed;  // the commit watermark known here
+  absl::flat_hash_set<uint64_t> planted_clean;  // empty unless a bug is planted
 };
 
 // The newest record of a key that a read may see.

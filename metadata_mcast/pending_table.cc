@@ -85,6 +85,13 @@ bool PendingTable::MarkValue(Lsn lsn) {
   return true;
 }
 
+void PendingTable::MarkValues(Lsn begin, Lsn end) {
+  for (uint64_t number = LowerBound(begin);
+       number < next_ && At(number).record.lsn < end; ++number) {
+    At(number).record.has_value = true;
+  }
+}
+
 // From the newest on, each record that goes is the head of its bucket's list.
 void PendingTable::DropFrom(Lsn lsn) {
   while (!empty() && At(next_ - 1).record.lsn >= lsn) {

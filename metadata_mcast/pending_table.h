@@ -62,6 +62,8 @@ class PendingTable {
   const PendingRecord* Find(Lsn lsn) const;
   // Its bytes have come. Returns whether a record is pending at `lsn`.
   bool MarkValue(Lsn lsn);
+  // The same for all records in [begin, end).
+  void MarkValues(Lsn begin, Lsn end);
   // Calls `visit(const PendingRecord&)` for the records of keys with this
   // hash, the newest LSN first, until it returns false. Different keys may
   // share a hash, and LSN order is not version order: the visitor decides.
