@@ -4,7 +4,6 @@
 #include <signal.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -13,7 +12,6 @@
 #include "absl/strings/str_cat.h"
 #include "common/units.h"
 #include "gtest/gtest.h"
-#include "nlohmann/json.hpp"
 #include "tests/process/cluster_fixture.h"
 #include "tests/process/history_file.h"
 #include "tests/process/load.h"

@@ -1,16 +1,14 @@
 // Real input: this machine's list of packages, each paragraph under its
-// package's name. Loaded with `whale load`, dumped from every replica, and
+// package's name. Loaded with `whale load`, read back from every replica, and
 // compared with what the file says; and again after kill -9 of everything.
-#include <filesystem>
-#include <fstream>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "gtest/gtest.h"
-#include "nlohmann/json.hpp"
 #include "tests/process/cluster_fixture.h"
 
 namespace whale::process_test {
@@ -48,26 +46,17 @@ Records ParseStatusFile(const std::string& text) {
 class RealInputTest : public testing::Test {
  protected:
   void ExpectAtEveryReplica(const Records& expected) {
-    for (int replica = 1; replica <= 3; ++replica) {
-      const std::string path =
-          absl::StrCat(cluster_.folder(), "/dump.", replica, ".json");
-      const CommandResult dump =
-          cluster_.Whale({"dump", path, "--replica", absl::StrCat(replica)},
-                         kCommandTimeoutMs);
-      ASSERT_EQ(dump.exit_code, 0) << dump.output;
-      Records found;
-      std::ifstream file(path);
-      std::string line;
-      while (std::getline(file, line)) {
-        const auto record = nlohmann::json::parse(line);
-        found[record.at("key")] = record.at("value");
-      }
-      found.erase("cluster-fixture");
-      EXPECT_EQ(found.size(), expected.size());
+    const std::unique_ptr<Client> client = cluster_.Connect();
+    ASSERT_NE(client, nullptr);
+    for (uint32_t replica = 1; replica <= kReplicas; ++replica) {
+      ReadOptions options;
+      options.replica = replica;
       for (const auto& [key, value] : expected) {
-        EXPECT_EQ(found[key], value) << key << " at replica " << replica;
+        const absl::StatusOr<ReadResult> found = client->Get(key, options);
+        ASSERT_TRUE(found.ok())
+            << key << " at replica " << replica << ": " << found.status();
+        ASSERT_EQ(found->value, value) << key << " at replica " << replica;
       }
-      std::filesystem::remove(path);
     }
   }
 
