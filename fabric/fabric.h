@@ -114,6 +114,7 @@ enum class Opcode : uint8_t {
                   // [remote_address, +length) visible and durable there, by
                   // the connection's flush method (section 7)
 };
+std::string_view OpcodeName(Opcode opcode);
 
 struct WorkRequest {
   Opcode opcode = Opcode::kWrite;
@@ -137,6 +138,7 @@ enum class Outcome : uint8_t {
   kRemoteError,   // the peer or the path is gone
   kLocalError,    // length, registration or queue rules broken
 };
+std::string_view OutcomeName(Outcome outcome);
 
 enum class EventKind : uint8_t {
   kCompleted,       // `cookie`, `outcome`
@@ -147,6 +149,7 @@ enum class EventKind : uint8_t {
   kConnectFailed,   // `detail` says why; the id is dead
   kDisconnected,    // the connection is dead; all its completions came before
 };
+std::string_view EventKindName(EventKind kind);
 
 struct Event {
   EventKind kind = EventKind::kCompleted;
@@ -238,7 +241,8 @@ class Fabric {
   // Room for a message of `length_bytes` <= kMaxMessageBytes, to be written in
   // place; nullptr when the connection is dead or its send queue is full (the
   // peer has not taken earlier messages; try again after Poll). One message at
-  // a time may be open in the whole fabric.
+  // a time may be open in the whole fabric, and none across a Post on the same
+  // connection.
   virtual std::byte* BeginMessage(ConnectionId connection,
                                   size_t length_bytes) = 0;
   // Sends the first `length_bytes` of what BeginMessage gave. Ordered with
