@@ -17,7 +17,6 @@ constexpr uint64_t kGranuleBytes = 4 * kKiB;
 struct BufferArena {
   fabric::SharedMemory memory;
   fabric::RegionId region;
-  std::byte* base = nullptr;
   std::map<uint64_t, uint64_t> free;  // offset -> length
   bool condemned = false;
 };
@@ -31,28 +30,23 @@ ClientBuffer::~ClientBuffer() {
 }
 
 bool ClientBuffer::AddArena() {
-  absl::StatusOr<fabric::SharedMemory> memory = fabric::SharedMemory::Create(
-      "whale-client-buffer", fabric::kGuardBytes + capacity_bytes_);
+  absl::StatusOr<fabric::SharedMemory> memory =
+      fabric::SharedMemory::Create(capacity_bytes_, "whale-client-buffer");
   if (!memory.ok()) {
     status_ = memory.status();
     return false;
   }
-  auto arena = std::make_unique<BufferArena>();
-  arena->memory = *std::move(memory);
-  arena->base = arena->memory.data() + fabric::kGuardBytes;
-  fabric::Memory region;
-  region.base = arena->base;
-  region.length_bytes = capacity_bytes_;
-  region.fd = arena->memory.fd();
-  region.fd_offset = fabric::kGuardBytes;
   fabric::Access access;
   access.remote_read = access.remote_write = true;
-  const absl::StatusOr<fabric::RegionId> id = fabric_->Register(region, access);
+  const absl::StatusOr<fabric::RegionId> id =
+      fabric_->Register(memory->memory(), access);
   if (!id.ok()) {
     status_ = id.status();
     return false;
   }
   status_ = absl::OkStatus();
+  auto arena = std::make_unique<BufferArena>();
+  arena->memory = *std::move(memory);
   arena->region = *id;
   arena->free.emplace(0, capacity_bytes_);
   arenas_.push_back(std::move(arena));
@@ -111,7 +105,7 @@ void ClientBuffer::Condemn(BufferRange* range) {
 }
 
 std::byte* ClientBuffer::Data(const BufferRange& range) const {
-  return range.arena->base + range.offset;
+  return range.arena->memory.data() + range.offset;
 }
 
 wire::BufferGrant ClientBuffer::MakeGrant(const BufferRange& range,
