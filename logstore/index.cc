@@ -83,8 +83,8 @@ Index::Page* Index::NewPage(uint16_t depth) {
 
 uint64_t Index::memory_bytes() const {
   uint64_t bytes = directory_.capacity() * sizeof(Page*) +
-                   chunks_.capacity() * sizeof(Chunk*) +
-                   overflow_.size() * 48 + overflow_.bucket_count() * 8;
+                   chunks_.capacity() * sizeof(Chunk*) + overflow_.size() * 48 +
+                   overflow_.bucket_count() * 8;
   for (const Chunk* chunk : chunks_) {
     // Of others than huge pages only what was touched is there.
     bytes += chunk->huge ? kChunkBytes : (chunk->used + 1) * sizeof(Page);
@@ -93,10 +93,10 @@ uint64_t Index::memory_bytes() const {
 }
 
 Index::Entry Index::EntryOf(uint32_t bits, const RecordHeader* record) const {
-  const auto place = static_cast<uint64_t>(
-                         reinterpret_cast<const std::byte*>(record) -
-                         pool_base_) /
-                     kRecordAlignment;
+  const auto place =
+      static_cast<uint64_t>(reinterpret_cast<const std::byte*>(record) -
+                            pool_base_) /
+      kRecordAlignment;
   WHALE_CHECK(place != 0 && place >> kPlaceBits == 0);
   return Entry{bits} << kPlaceBits | place;
 }
@@ -125,8 +125,8 @@ Index::Entry* Index::FindEntry(uint64_t hash, const Predicate& is_it) const {
 }
 
 const RecordHeader* Index::Find(uint64_t hash, std::string_view key) const {
-  const Entry* entry =
-      FindEntry(hash, [key](const RecordHeader* r) { return KeyOf(*r) == key; });
+  const Entry* entry = FindEntry(
+      hash, [key](const RecordHeader* r) { return KeyOf(*r) == key; });
   return entry == nullptr ? nullptr : RecordOf(*entry);
 }
 
@@ -252,8 +252,7 @@ void Index::PullBack(Page* page, size_t line) {
     const bool was_full = page->lines[at][kLineEntries - 1] != 0;
     for (Entry& entry : page->lines[at]) {
       if (entry == 0) break;
-      const size_t from_home =
-          (at - HomeLine(BitsOf(entry))) % kPageLines;
+      const size_t from_home = (at - HomeLine(BitsOf(entry))) % kPageLines;
       if (from_home < distance) continue;  // its home lies behind `line`
       page->lines[line][kLineEntries - 1] = entry;
       TakeOut(page->lines[at], &entry);

@@ -45,8 +45,7 @@ class Index {
   // Makes the entry that is `from` point to `to`, whatever the versions; to
   // nullptr: removes it. Undoes an Apply. False if `from` is no entry.
   // REQUIRES: `to` has the same key.
-  bool Replace(uint64_t hash, const RecordHeader* from,
-               const RecordHeader* to);
+  bool Replace(uint64_t hash, const RecordHeader* from, const RecordHeader* to);
 
   // Starts fetching what Find and Apply will touch: first the page's line; a
   // while later, the record whose key they will compare.
@@ -55,7 +54,7 @@ class Index {
   }
   void PrefetchRecord(uint64_t hash) const;
 
-  uint64_t size() const { return size_; }          // entries, tombstones too
+  uint64_t size() const { return size_; }  // entries, tombstones too
   uint64_t memory_bytes() const;
   // Calls `visit(const RecordHeader&)` for every entry, in no useful order.
   // The index must not change meanwhile.

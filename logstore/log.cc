@@ -10,8 +10,8 @@
 namespace whale::logstore {
 namespace {
 
-RecordHeader MakeHeader(Lsn lsn, const RecordFields& fields,
-                        uint64_t key_bytes, uint64_t value_bytes) {
+RecordHeader MakeHeader(Lsn lsn, const RecordFields& fields, uint64_t key_bytes,
+                        uint64_t value_bytes) {
   return RecordHeader{
       .magic = kRecordMagic,
       .type = fields.type,
@@ -93,8 +93,8 @@ void Log::Write(Lsn lsn, const RecordFields& fields, std::string_view key,
   std::byte* record = At(lsn);
   const uint32_t front = WriteFront(lsn, fields, key, value.size());
   const uint64_t value_at = sizeof(RecordHeader) + key.size();
-  const uint32_t checksum = CopyAndExtendCrc32c(front, record + value_at,
-                                                value.data(), value.size());
+  const uint32_t checksum =
+      CopyAndExtendCrc32c(front, record + value_at, value.data(), value.size());
   ZeroPadding(record, value_at + value.size());
   std::memcpy(record, &checksum, sizeof(checksum));
 }
@@ -124,13 +124,9 @@ void Log::WritePad(Lsn lsn, Epoch epoch, uint64_t record_bytes) {
   std::memcpy(At(lsn), &header, sizeof(header));
 }
 
-std::string_view Log::KeyAt(Lsn lsn) const {
-  return KeyOf(HeaderAt(lsn));
-}
+std::string_view Log::KeyAt(Lsn lsn) const { return KeyOf(HeaderAt(lsn)); }
 
-std::string_view Log::ValueAt(Lsn lsn) const {
-  return ValueOf(HeaderAt(lsn));
-}
+std::string_view Log::ValueAt(Lsn lsn) const { return ValueOf(HeaderAt(lsn)); }
 
 void Log::Persist(Lsn begin, Lsn end) const {
   pmem::PersistenceDomain& domain = pool_->domain();

@@ -115,8 +115,8 @@ class Log {
 
  private:
   // Writes header and key at `lsn`; returns the checksum over both.
-  uint32_t WriteFront(Lsn lsn, const RecordFields& fields,
-                      std::string_view key, uint64_t value_bytes);
+  uint32_t WriteFront(Lsn lsn, const RecordFields& fields, std::string_view key,
+                      uint64_t value_bytes);
 
   Pool* const pool_;
   const ShardId shard_;

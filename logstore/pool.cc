@@ -56,10 +56,10 @@ absl::StatusOr<std::unique_ptr<Pool>> Pool::Format(const Mapping& mapping,
   WHALE_RETURN_IF_ERROR(CheckGeometry(geometry));
   const PoolLayout layout = LayoutOf(geometry);
   if (mapping.length_bytes < layout.total_bytes) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "a pool of this geometry needs ", layout.total_bytes,
-        " bytes, there are ", mapping.length_bytes,
-        "; make it larger or choose fewer segments"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("a pool of this geometry needs ", layout.total_bytes,
+                     " bytes, there are ", mapping.length_bytes,
+                     "; make it larger or choose fewer segments"));
   }
   // Superblocks go first and come last: an interrupted Format leaves no pool.
   // Records of a former pool could pass for those of the new one.
@@ -121,11 +121,11 @@ void Pool::SetClusterUuid(const Uuid& cluster_uuid) {
 absl::Status Pool::LoadTable() {
   const PoolLayout layout = LayoutOf(geometry_);
   for (uint32_t slot = geometry_.segment_slots; slot-- > 0;) {
-    const std::optional<TableEntry> entry = ReadTable(
-        MemoryOf(mapping_), layout, geometry_, slot);
+    const std::optional<TableEntry> entry =
+        ReadTable(MemoryOf(mapping_), layout, geometry_, slot);
     if (!entry.has_value() ||
-        (entry->number != 0 && FindSlot(entry->shard, entry->number) !=
-                                   geometry_.segment_slots)) {
+        (entry->number != 0 &&
+         FindSlot(entry->shard, entry->number) != geometry_.segment_slots)) {
       return absl::DataLossError(absl::StrCat(
           "the segment table is damaged at slot ", slot,
           "; remove the pool's file and let the server be refilled from the "
@@ -145,8 +145,8 @@ absl::Status Pool::LoadTable() {
 void Pool::MendTableWord(uint32_t slot) {
   const PoolLayout layout = LayoutOf(geometry_);
   for (uint64_t table : layout.tables) {
-    const uint64_t word = LoadRemoteWord(mapping_.base + table +
-                                         slot * sizeof(uint64_t));
+    const uint64_t word =
+        LoadRemoteWord(mapping_.base + table + slot * sizeof(uint64_t));
     if (word != TableWord(slot)) return WriteTableWord(slot);
   }
 }
@@ -182,17 +182,16 @@ uint32_t Pool::FindSlot(ShardId shard, uint64_t number) const {
   return geometry_.segment_slots;
 }
 
-absl::StatusOr<uint32_t> Pool::AllocateSegment(ShardId shard,
-                                               uint64_t number) {
+absl::StatusOr<uint32_t> Pool::AllocateSegment(ShardId shard, uint64_t number) {
   WHALE_CHECK(shard.value() < geometry_.shard_count);
   WHALE_CHECK(number >= 1 && number <= kMaxSegmentNumber);
   WHALE_CHECK(FindSlot(shard, number) == geometry_.segment_slots);
   if (used_[shard.value()] >= quota() || free_.empty()) {
     return absl::ResourceExhaustedError(absl::StrCat(
-        "the pool of server ", geometry_.server.value(),
-        " is full: shard ", shard.value(), " has ", used_[shard.value()],
-        " of at most ", quota(), " segments, ", free_.size(), " of ",
-        geometry_.segment_slots, " are free; delete data or use larger pools"));
+        "the pool of server ", geometry_.server.value(), " is full: shard ",
+        shard.value(), " has ", used_[shard.value()], " of at most ", quota(),
+        " segments, ", free_.size(), " of ", geometry_.segment_slots,
+        " are free; delete data or use larger pools"));
   }
   // One that needs no scrubbing, if there is any; else the last.
   const auto holds_others = [this, shard](uint32_t slot) {
@@ -200,8 +199,8 @@ absl::StatusOr<uint32_t> Pool::AllocateSegment(ShardId shard,
   };
   const auto clean =
       std::find_if_not(free_.rbegin(), free_.rend(), holds_others);
-  const auto chosen = std::prev(
-      clean != free_.rend() ? clean.base() : free_.end());
+  const auto chosen =
+      std::prev(clean != free_.rend() ? clean.base() : free_.end());
   const uint32_t slot = *chosen;
   free_.erase(chosen);
   if (holds_others(slot)) {
@@ -256,9 +255,10 @@ ShardArea Pool::Area(ShardId shard) const {
 absl::StatusOr<ShardState> Pool::LoadState(ShardId shard) const {
   WHALE_CHECK(shard.value() < geometry_.shard_count);
   const PoolLayout layout = LayoutOf(geometry_);
-  WHALE_ASSIGN_OR_RETURN(StoredShardState stored,
-                         ReadState(shard, mapping_.base + layout.State(shard, 0),
-                                   mapping_.base + layout.State(shard, 1)));
+  WHALE_ASSIGN_OR_RETURN(
+      StoredShardState stored,
+      ReadState(shard, mapping_.base + layout.State(shard, 0),
+                mapping_.base + layout.State(shard, 1)));
   return std::move(stored.state);
 }
 

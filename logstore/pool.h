@@ -43,27 +43,27 @@ struct Geometry {
   uint32_t shard_count = 0;
   uint64_t segment_bytes = 0;  // power of two; in production >= 8 MiB
   uint32_t segment_slots = 0;
-  uint32_t ring_slots = 0;     // metadata records per ring; power of two
+  uint32_t ring_slots = 0;  // metadata records per ring; power of two
 };
 
 // Memory that holds, or shall hold, a pool.
 struct Mapping {
   std::byte* base = nullptr;  // page aligned
   size_t length_bytes = 0;
-  int fd = -1;                // for the shm fabric; -1 in the simulator
-  uint64_t fd_offset = 0;     // of `base` in `fd`
+  int fd = -1;             // for the shm fabric; -1 in the simulator
+  uint64_t fd_offset = 0;  // of `base` in `fd`
   pmem::PersistenceDomain* domain = nullptr;
 };
 
 // What a replica must find again after a restart; stored in two alternating,
 // checksummed copies.
 struct ShardState {
-  Epoch epoch;        // of the adopted configuration; 0: none yet
-  Epoch ended_epoch;  // takes part in no epoch below it
+  Epoch epoch;          // of the adopted configuration; 0: none yet
+  Epoch ended_epoch;    // takes part in no epoch below it
   Lsn committed_start;  // A of `epoch`
   Lsn start;            // T of `epoch`
   History history;
-  uint32_t ring = 0;    // which of the two rings is `epoch`'s
+  uint32_t ring = 0;  // which of the two rings is `epoch`'s
   // Persisted from time to time: floors below which the log must be whole.
   Lsn announced;
   Lsn durable;
@@ -160,8 +160,8 @@ class Pool {
   uint64_t generation_ = 0;                  // of the superblock
   std::vector<uint64_t> state_generations_;  // by shard
   std::vector<Slot> slots_;
-  std::vector<uint32_t> free_;      // slots, taken from the back
-  std::vector<uint32_t> used_;      // segments per shard
+  std::vector<uint32_t> free_;  // slots, taken from the back
+  std::vector<uint32_t> used_;  // segments per shard
 };
 
 }  // namespace whale::logstore

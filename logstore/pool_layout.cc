@@ -66,8 +66,7 @@ bool IsWholeState(const StatePage& page, ShardId shard) {
          page.history_count <= History::kMaxEntries;
 }
 
-absl::Status Bad(const char* what, uint64_t value,
-                 const char* allowed) {
+absl::Status Bad(const char* what, uint64_t value, const char* allowed) {
   return absl::InvalidArgumentError(absl::StrCat(
       "pool geometry: ", what, " is ", value, ", allowed is ", allowed));
 }
@@ -77,8 +76,7 @@ absl::Status Bad(const char* what, uint64_t value,
 uint64_t EncodeTableWord(const Uuid& pool_uuid, uint32_t slot,
                          const TableEntry& entry) {
   WHALE_CHECK(entry.number <= kMaxSegmentNumber);
-  const uint64_t content =
-      entry.number | uint64_t{entry.shard.value()} << 32;
+  const uint64_t content = entry.number | uint64_t{entry.shard.value()} << 32;
   uint32_t crc = ExtendCrc32c(0, pool_uuid.data(), pool_uuid.size());
   crc = ExtendCrc32c(crc, &slot, sizeof(slot));
   crc = ExtendCrc32c(crc, &content, 6);
@@ -115,8 +113,7 @@ absl::Status CheckGeometry(const Geometry& geometry) {
     return Bad("shard count", geometry.shard_count, "1 to 4096");
   }
   if (!std::has_single_bit(geometry.segment_bytes) ||
-      geometry.segment_bytes < kPageBytes ||
-      geometry.segment_bytes > kGiB) {
+      geometry.segment_bytes < kPageBytes || geometry.segment_bytes > kGiB) {
     return Bad("segment size", geometry.segment_bytes,
                "a power of two from 4 KiB to 1 GiB");
   }

@@ -38,8 +38,7 @@ uint32_t HeaderChecksum(const RecordHeader& header) {
 uint32_t ChecksumOf(const RecordHeader& header, const std::byte* body) {
   const uint32_t crc = HeaderChecksum(header);
   if (header.type == RecordType::kPad) return crc;
-  return ExtendCrc32c(crc, body,
-                      size_t{header.key_bytes} + header.value_bytes);
+  return ExtendCrc32c(crc, body, size_t{header.key_bytes} + header.value_bytes);
 }
 
 uint32_t ChecksumInPlace(const std::byte* record) {

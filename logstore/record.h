@@ -32,9 +32,9 @@ inline constexpr size_t kRecordAlignment = 16;
 
 enum class RecordType : uint8_t {
   kPut = 1,
-  kDelete = 2,        // tombstone
-  kRelocated = 3,     // a live record, moved by the cleaner
-  kOutcome = 4,       // an askable outcome, carried along by the cleaner
+  kDelete = 2,     // tombstone
+  kRelocated = 3,  // a live record, moved by the cleaner
+  kOutcome = 4,    // an askable outcome, carried along by the cleaner
   kSessionOpen = 5,
   kSessionEnd = 6,
   kPad = 7,           // fills a segment, or a place that was given up

@@ -97,9 +97,8 @@ class Walker {
            metadata_[next_metadata_].header.lsn < lsn.value()) {
       ++next_metadata_;
     }
-    for (size_t i = next_metadata_; i < metadata_.size() &&
-                                    metadata_[i].header.lsn == lsn.value();
-         ++i) {
+    for (size_t i = next_metadata_;
+         i < metadata_.size() && metadata_[i].header.lsn == lsn.value(); ++i) {
       if (segments_.Belongs(lsn, metadata_[i].header, history_)) {
         return &metadata_[i];
       }
@@ -175,8 +174,8 @@ RecoveryResult Recover(Log& log, const History& history,
                        std::span<const MetadataEntry> metadata, Lsn from,
                        const RecoveryFloors& floors, RecordVisitor visit) {
   std::vector<RecordHeader> restorable;
-  RecoveryResult result = Walk(log.segments(), history, metadata, from, floors,
-                               visit, &restorable);
+  RecoveryResult result =
+      Walk(log.segments(), history, metadata, from, floors, visit, &restorable);
   for (const RecordHeader& header : restorable) {
     const Lsn lsn(header.lsn);
     std::memcpy(log.At(lsn), &header, sizeof(header));

@@ -43,7 +43,7 @@ struct Hole {
 // Bytes [begin, end) that must hold records and do not.
 struct Damage {
   Lsn begin;
-  Lsn end;              // where whole records go on; `begin`: nowhere
+  Lsn end;                  // where whole records go on; `begin`: nowhere
   bool has_header = false;  // a header is whole that claims to belong here
 };
 
@@ -54,10 +54,10 @@ struct RecoveryFloors {
 };
 
 struct RecoveryResult {
-  Lsn begin;  // of the first record
-  Lsn end;    // announced watermark: contiguous from `begin`
-  std::vector<Hole> holes;      // by LSN; those below `durable` are damage too
-  std::vector<Damage> damage;   // by LSN
+  Lsn begin;                   // of the first record
+  Lsn end;                     // announced watermark: contiguous from `begin`
+  std::vector<Hole> holes;     // by LSN; those below `durable` are damage too
+  std::vector<Damage> damage;  // by LSN
   // A header at `end` claims to belong there but its record is not whole: torn
   // when the server died, if not damaged later.
   bool torn_tail = false;

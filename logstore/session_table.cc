@@ -72,8 +72,8 @@ void SessionTable::Advance(Session& session, uint64_t request) const {
     // are smaller than `size`.
     session.outcomes.resize(wanted, 0);
   }
-  const uint64_t from = std::max(session.newest + 1,
-                                 request < wanted ? 0 : request - wanted + 1);
+  const uint64_t from =
+      std::max(session.newest + 1, request < wanted ? 0 : request - wanted + 1);
   for (uint64_t r = from; r <= request; ++r) {
     session.outcomes[r & (wanted - 1)] = 0;
   }
