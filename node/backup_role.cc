@@ -1,0 +1,285 @@
+#include "node/backup_role.h"
+
+#include <algorithm>
+
+#include "common/check.h"
+#include "node/grants.h"
+
+namespace whale::node {
+namespace {
+
+// The slow timer: short while there is news, longer while there is none.
+constexpr int64_t kBusyIntervalNs = 1'000'000;
+constexpr int64_t kIdleIntervalNs = 20'000'000;
+// After a wake-up the successor is woken too, for so long.
+constexpr int64_t kWakeLastsNs = 5'000'000;
+constexpr int64_t kSegmentsRetryNs = 10'000'000;
+constexpr uint64_t kSegmentsAhead = 2;
+
+}  // namespace
+
+BackupRole::BackupRole(Context* context, Peers* peers,
+                       chain::ReplicaState* state,
+                       const Configuration& configuration, uint32_t ring)
+    : context_(context),
+      peers_(peers),
+      state_(state),
+      configuration_(configuration),
+      ring_(ring),
+      area_(state->pool->Area(state->shard)),
+      caught_up_at_(state->backup_log.announced()),
+      announcer_({.epoch = configuration.epoch,
+                  .start = state->backup_log.durable(),
+                  .committed = configuration.committed_start,
+                  .delivery_cells = area_.delivery_cells,
+                  .ring = area_.rings[ring],
+                  .ring_slots = state->pool->geometry().ring_slots}),
+      interval_ns_(kBusyIntervalNs),
+      lag_since_ns_(context->now_ns) {
+  state_->committed =
+      std::max(state_->committed, configuration.committed_start);
+  state_->Apply();
+  Peer* primary = peers->Find(configuration.primary());
+  WHALE_CHECK(primary != nullptr && primary->up());
+  primary_link_ = Link(context, primary->out_delivery);
+  AnnounceSelf();
+  segments_until_ =
+      state_->log.SegmentOf(state_->backup_log.durable()) - 1;
+  KeepSegmentsAhead();
+}
+
+WorkCookie BackupRole::Cookie(WorkKind kind) const {
+  return {.kind = kind,
+          .shard = state_->shard,
+          .epoch_low = static_cast<uint32_t>(configuration_.epoch.value())};
+}
+
+void BackupRole::AnnounceSelf() {
+  const uint64_t ring_bytes =
+      uint64_t{state_->pool->geometry().ring_slots} * 64;
+  constexpr uint64_t kPairBytes = 2 * logstore::kCellBytes;
+  wire::BackupReady ready{};
+  ready.header = {.type = wire::PeerMessageType::kBackupReady,
+                  .shard = state_->shard.value(),
+                  .epoch = configuration_.epoch.value()};
+  ready.deliver_from = announcer_.announced().value();
+  ready.durable = state_->backup_log.durable().value();
+  ready.ring_slots = state_->pool->geometry().ring_slots;
+  ready.ring = ToWire(context_->GrantOf(area_.rings[ring_], ring_bytes));
+  ready.delivery_cells =
+      ToWire(context_->GrantOf(area_.delivery_cells, kPairBytes));
+  ready.epoch_cells = ToWire(context_->GrantOf(area_.epoch_cells, kPairBytes));
+  peers_->Send(configuration_.primary(),
+               std::as_bytes(std::span(&ready, 1)));
+
+  const size_t position = *configuration_.PositionOf(context_->options.id);
+  const auto predecessor = configuration_.PredecessorOf(position);
+  if (!predecessor) return;
+  wire::SuccessorReady successor{};
+  successor.header = ready.header;
+  successor.header.type = wire::PeerMessageType::kSuccessorReady;
+  successor.durable = ready.durable;
+  successor.chain_cells =
+      ToWire(context_->GrantOf(area_.chain_cells, kPairBytes));
+  peers_->Send(*predecessor, std::as_bytes(std::span(&successor, 1)));
+}
+
+void BackupRole::GrantSegments(uint64_t first, uint64_t last) {
+  SendSegmentGrants(context_, peers_, state_->log, configuration_.primary(),
+                    state_->shard, configuration_.epoch, first, last);
+  const size_t position = *configuration_.PositionOf(context_->options.id);
+  const auto predecessor = configuration_.PredecessorOf(position);
+  if (!predecessor || *predecessor == configuration_.primary()) return;
+  SendSegmentGrants(context_, peers_, state_->log, *predecessor, state_->shard,
+                    configuration_.epoch, first, last);
+}
+
+void BackupRole::KeepSegmentsAhead() {
+  const uint64_t wanted =
+      state_->log.SegmentOf(state_->backup_log.announced()) + kSegmentsAhead;
+  if (segments_until_ >= wanted ||
+      context_->now_ns < segments_retry_at_ns_) {
+    return;
+  }
+  const uint64_t first = segments_until_ + 1;
+  while (segments_until_ < wanted &&
+         state_->log.AddSegment(segments_until_ + 1).ok()) {
+    ++segments_until_;
+  }
+  if (segments_until_ >= first) GrantSegments(first, segments_until_);
+  if (segments_until_ >= wanted) return;
+  segments_retry_at_ns_ = context_->now_ns + kSegmentsRetryNs;
+  struct {
+    wire::PeerHeader header;
+    wire::SegmentGrantEntry entry;
+  } full{};
+  full.header = {.type = wire::PeerMessageType::kCannotGrant,
+                 .shard = state_->shard.value(),
+                 .count = 1,
+                 .epoch = configuration_.epoch.value()};
+  full.entry.number = segments_until_ + 1;
+  peers_->Send(configuration_.primary(), std::as_bytes(std::span(&full, 1)));
+}
+
+void BackupRole::OnPrimaryReady(const wire::PrimaryReady& message) {
+  constexpr uint64_t kPairBytes = 2 * logstore::kCellBytes;
+  if (primary_ready_ || message.progress_cells.length_bytes < kPairBytes ||
+      message.commit_cells.length_bytes < kPairBytes) {
+    return;
+  }
+  commit_cells_ = ToGrant(message.commit_cells);
+  progress_ = metadata_mcast::CellWriter<chain::ProgressCell>(
+      ToGrant(message.progress_cells), configuration_.epoch);
+  primary_ready_ = true;
+  next_turn_ns_ = 0;
+}
+
+void BackupRole::OnSuccessorReady(ServerId from,
+                                  const wire::SuccessorReady& message) {
+  const size_t position = *configuration_.PositionOf(context_->options.id);
+  if (forwarder_ || configuration_.SuccessorOf(position) != from ||
+      message.chain_cells.length_bytes < 2 * logstore::kCellBytes) {
+    return;
+  }
+  Peer* peer = peers_->Find(from);
+  if (peer == nullptr || !peer->up()) return;
+  chain_link_ = Link(context_, peer->out_chain);
+  forwarder_.emplace(chain::ForwarderConfig{
+      .epoch = configuration_.epoch,
+      .start = Lsn(message.durable),
+      .by_value_max_bytes = configuration_.by_value_max_bytes,
+      .resend_all_below = configuration_.start,
+      .chain_cells = ToGrant(message.chain_cells)});
+  for (const wire::SegmentGrantEntry& entry : early_successor_grants_) {
+    forwarder_->AddSegment(entry.number, ToGrant(entry.grant));
+  }
+  early_successor_grants_.clear();
+}
+
+void BackupRole::OnSegmentGrants(
+    ServerId from, std::span<const wire::SegmentGrantEntry> grants) {
+  const size_t position = *configuration_.PositionOf(context_->options.id);
+  for (const wire::SegmentGrantEntry& entry : grants) {
+    if (from == configuration_.primary()) {
+      primary_segments_.Set(entry.number, ToGrant(entry.grant));
+    } else if (configuration_.SuccessorOf(position) == from) {
+      if (forwarder_) {
+        forwarder_->AddSegment(entry.number, ToGrant(entry.grant));
+      } else {
+        early_successor_grants_.push_back(entry);
+      }
+    }
+  }
+}
+
+void BackupRole::OnWake() {
+  woken_at_ns_ = context_->now_ns;
+  next_turn_ns_ = 0;
+}
+
+void BackupRole::OnConnectionLost(fabric::ConnectionId connection) {
+  if (primary_link_.connection() == connection) primary_link_.Break();
+  if (chain_link_.connection() == connection) chain_link_.Break();
+}
+
+void BackupRole::CollectBroken(std::vector<ServerId>* broken) const {
+  if (primary_link_.broken()) broken->push_back(configuration_.primary());
+  if (chain_link_.broken()) {
+    const size_t position = *configuration_.PositionOf(context_->options.id);
+    broken->push_back(*configuration_.SuccessorOf(position));
+  }
+}
+
+void BackupRole::OnCompletion(const WorkCookie& cookie,
+                              const fabric::Event& event) {
+  if (cookie.kind == WorkKind::kProgress) progress_in_flight_ = false;
+  if (event.outcome != fabric::Outcome::kOk) return;
+  if (cookie.kind == WorkKind::kChain && forwarder_ &&
+      forwarder_->in_flight() > 0) {
+    forwarder_->OnCompletion();
+  }
+}
+
+void BackupRole::Announce() {
+  announcer_.Announce(
+      state_->log, state_->history,
+      [this](const metadata_mcast::Announced& record) {
+        state_->Learn(record.lsn, record.header, record.hash, record.by_value);
+      });
+  if (announcer_.announced() > state_->backup_log.announced()) {
+    state_->backup_log.OnAnnouncedUpTo(announcer_.announced());
+  }
+  state_->committed =
+      std::max(state_->committed, announcer_.known_committed());
+}
+
+bool BackupRole::TakeChain() {
+  const auto cell = metadata_mcast::NewestWhole<chain::ChainCell>(
+      area_.chain_cells, configuration_.epoch);
+  if (!cell) return false;
+  return state_->TakeChain(*cell);
+}
+
+bool BackupRole::Forward() {
+  if (!forwarder_ || forwarder_->sent() >= state_->backup_log.durable()) {
+    return false;
+  }
+  const bool wake = context_->now_ns - woken_at_ns_ < kWakeLastsNs;
+  return chain_link_.Post([&](fabric::WorkRequest* out, size_t capacity) {
+    return forwarder_->Plan(state_->log, state_->backup_log.durable(), out,
+                            capacity, Cookie(WorkKind::kChain).Encode(), wake);
+  });
+}
+
+bool BackupRole::TellProgress() {
+  chain::ProgressCell cell{};
+  cell.announced = state_->backup_log.announced().value();
+  cell.durable = state_->backup_log.durable().value();
+  cell.applied = state_->Applied().value();
+  cell.ring_released =
+      announcer_.ReleaseRing(state_->backup_log.durable());
+  if (!primary_ready_ || progress_in_flight_ ||
+      (cell.announced == told_.announced && cell.durable == told_.durable &&
+       cell.applied == told_.applied &&
+       cell.ring_released == told_.ring_released)) {
+    return false;
+  }
+  progress_in_flight_ =
+      primary_link_.Post([&](fabric::WorkRequest* out, size_t capacity) {
+        if (capacity == 0) return size_t{0};
+        *out = progress_.Write(cell);
+        out->signaled = true;
+        out->cookie = Cookie(WorkKind::kProgress).Encode();
+        return size_t{1};
+      });
+  if (progress_in_flight_) told_ = cell;
+  return progress_in_flight_;
+}
+
+bool BackupRole::Turn() {
+  if (context_->now_ns < next_turn_ns_) return false;
+  const Lsn announced = state_->backup_log.announced();
+  const Lsn applied = state_->Applied();
+  Announce();
+  bool busy = TakeChain();
+  state_->Apply();
+  while (Forward()) busy = true;
+  busy |= announced != state_->backup_log.announced() ||
+          applied != state_->Applied();
+  KeepSegmentsAhead();
+  TellProgress();
+  if (state_->backup_log.hole_count() == 0) lag_since_ns_ = context_->now_ns;
+  const bool waits = busy || announcer_.behind() || progress_in_flight_ ||
+                     state_->backup_log.hole_count() > 0;
+  interval_ns_ = waits ? kBusyIntervalNs
+                       : std::min(interval_ns_ * 2, kIdleIntervalNs);
+  next_turn_ns_ = context_->now_ns + interval_ns_;
+  return busy;
+}
+
+std::optional<Lsn> BackupRole::damage() const {
+  return announcer_.damage() ? announcer_.damage()
+                             : state_->backup_log.damage();
+}
+
+}  // namespace whale::node

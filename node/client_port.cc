@@ -1,0 +1,172 @@
+#include "node/client_port.h"
+
+#include <cstring>
+
+#include "common/units.h"
+
+namespace whale::node {
+namespace {
+
+bool IsKeyed(wire::RequestType type) {
+  switch (type) {
+    case wire::RequestType::kGet:
+    case wire::RequestType::kPut:
+    case wire::RequestType::kDelete:
+    case wire::RequestType::kCompareAndPut:
+    case wire::RequestType::kDeleteIf:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool HasValue(wire::RequestType type) {
+  return type == wire::RequestType::kPut ||
+         type == wire::RequestType::kCompareAndPut;
+}
+
+bool LengthsAreValid(const wire::Request& header) {
+  if (header.type < wire::RequestType::kGet ||
+      header.type > wire::RequestType::kWaitReplicated) {
+    return false;
+  }
+  if (IsKeyed(header.type) !=
+      (header.key_bytes >= 1 && header.key_bytes <= kMaxKeyBytes)) {
+    return false;
+  }
+  return header.value_bytes <= (HasValue(header.type) ? kMaxValueBytes : 0);
+}
+
+}  // namespace
+
+void ClientPort::OnConnectRequest(const fabric::Event& event) {
+  clients_.insert(event.connection);
+  context_->counters.connections = clients_.size();
+  wire::Hello answer{};
+  answer.magic = wire::kHelloMagic;
+  answer.protocol_version = wire::kProtocolVersion;
+  answer.purpose = wire::Purpose::kClient;
+  std::memcpy(answer.cluster_uuid,
+              context_->pool->geometry().cluster_uuid.data(), 16);
+  answer.from_server = context_->options.id.value();
+  answer.from_incarnation = context_->options.incarnation.value();
+  answer.credits = context_->options.client_credits;
+  context_->fabric->Accept(event.connection,
+                           std::as_bytes(std::span(&answer, 1)));
+}
+
+void ClientPort::OnConnectionEvent(const fabric::Event& event) {
+  if (event.kind == fabric::EventKind::kConnected) return;
+  clients_.erase(event.connection);
+  overflow_.erase(event.connection);
+  context_->counters.connections = clients_.size();
+}
+
+void ClientPort::CloseBad(fabric::ConnectionId connection) {
+  ++context_->counters.bad_messages;
+  context_->fabric->Close(connection);
+  OnConnectionEvent({.kind = fabric::EventKind::kDisconnected,
+                     .connection = connection});
+}
+
+bool ClientPort::Parse(const fabric::Event& event, ClientRequest* request) {
+  wire::Request& header = request->header;
+  if (event.length_bytes < sizeof(header)) {
+    CloseBad(event.connection);
+    return false;
+  }
+  std::memcpy(&header, event.data, sizeof(header));
+  const bool has_buffer = (header.flags & wire::kHasBuffer) != 0;
+  const bool value_inline = !has_buffer && HasValue(header.type);
+  const size_t grant_bytes = has_buffer ? sizeof(wire::BufferGrant) : 0;
+  const size_t expected = sizeof(header) + grant_bytes + header.key_bytes +
+                          (value_inline ? header.value_bytes : 0);
+  if (!LengthsAreValid(header) || event.length_bytes != expected) {
+    CloseBad(event.connection);
+    return false;
+  }
+  const auto* bytes = reinterpret_cast<const char*>(event.data);
+  if (has_buffer) {
+    std::memcpy(&request->buffer, bytes + sizeof(header), grant_bytes);
+  }
+  request->connection = event.connection;
+  request->key = {bytes + sizeof(header) + grant_bytes, header.key_bytes};
+  request->value = {request->key.data() + request->key.size(),
+                    value_inline ? header.value_bytes : 0};
+  return true;
+}
+
+bool ClientPort::TrySend(fabric::ConnectionId connection,
+                         const wire::Reply& reply, std::string_view value) {
+  std::byte* room = context_->fabric->BeginMessage(
+      connection, sizeof(reply) + value.size());
+  if (room == nullptr) return false;
+  std::memcpy(room, &reply, sizeof(reply));
+  std::memcpy(room + sizeof(reply), value.data(), value.size());
+  context_->fabric->EndMessage(connection, sizeof(reply) + value.size());
+  return true;
+}
+
+void ClientPort::Answer(fabric::ConnectionId connection,
+                        const wire::Reply& reply, std::string_view value) {
+  if (!overflow_.contains(connection) && TrySend(connection, reply, value)) {
+    return;
+  }
+  if (!clients_.contains(connection)) return;
+  std::string message(reinterpret_cast<const char*>(&reply), sizeof(reply));
+  message.append(value);
+  overflow_[connection].push_back(std::move(message));
+}
+
+bool ClientPort::AnswerValue(fabric::ConnectionId connection,
+                             wire::Reply reply,
+                             const wire::BufferGrant& buffer,
+                             std::string_view value, uint64_t cookie) {
+  reply.value_bytes = static_cast<uint32_t>(value.size());
+  context_->counters.bytes_read += value.size();
+  if (sizeof(reply) + value.size() <= fabric::kMaxMessageBytes) {
+    Answer(connection, reply, value);
+    return false;
+  }
+  if (buffer.length_bytes < value.size()) {
+    reply.result = wire::Result::kBufferTooSmall;
+    Answer(connection, reply);
+    return false;
+  }
+  const fabric::WorkRequest write{
+      .opcode = fabric::Opcode::kWrite,
+      .signaled = cookie != 0,
+      .local = const_cast<char*>(value.data()),
+      .length_bytes = reply.value_bytes,
+      .remote_key = buffer.key,
+      .remote_address = buffer.address,
+      .cookie = cookie};
+  const bool posted =
+      context_->fabric->Post(connection, std::span(&write, 1)) ==
+      fabric::PostResult::kOk;
+  if (!posted) {
+    reply.result = wire::Result::kResourceExhausted;
+    reply.detail = static_cast<uint32_t>(wire::Reason::kQueueFull);
+    reply.value_bytes = 0;
+  }
+  Answer(connection, reply);
+  return posted && cookie != 0;
+}
+
+void ClientPort::Turn() {
+  for (auto it = overflow_.begin(); it != overflow_.end();) {
+    auto& [connection, messages] = *it;
+    while (!messages.empty()) {
+      const std::string& message = messages.front();
+      std::byte* room =
+          context_->fabric->BeginMessage(connection, message.size());
+      if (room == nullptr) break;
+      std::memcpy(room, message.data(), message.size());
+      context_->fabric->EndMessage(connection, message.size());
+      messages.pop_front();
+    }
+    it = messages.empty() ? overflow_.erase(it) : std::next(it);
+  }
+}
+
+}  // namespace whale::node

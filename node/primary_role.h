@@ -1,0 +1,152 @@
+// A server as primary of one shard in one epoch: executes what the cores of
+// primary/, metadata_mcast/ and chain/ decide.
+//
+// A write's way: Submit -> Ordering appends it -> Turn persists and posts one
+// batch to every backup -> their completions reach OnCompletion -> Committer
+// moves the watermark and lets the answer go.
+//
+// Thread-safety: none. Lives from activation to the end of the epoch.
+#ifndef WHALE_NODE_PRIMARY_ROLE_H_
+#define WHALE_NODE_PRIMARY_ROLE_H_
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "chain/forwarder.h"
+#include "chain/replica_state.h"
+#include "metadata_mcast/delivery_sender.h"
+#include "node/answers.h"
+#include "node/configuration.h"
+#include "node/context.h"
+#include "node/landing.h"
+#include "node/link.h"
+#include "node/peers.h"
+#include "node/read_gate.h"
+#include "primary/committer.h"
+#include "primary/ordering.h"
+#include "proto/peer_messages.h"
+
+namespace whale::node {
+
+class PrimaryRole final : private primary::OrderingEffects,
+                          private primary::CommitEffects {
+ public:
+  // REQUIRES: both connections to every backup are up.
+  PrimaryRole(Context* context, Peers* peers, Answers* answers, ReadGate* gate,
+              chain::ReplicaState* state, Landing* landing,
+              const Configuration& configuration);
+
+  // --- Clients ---
+  void Submit(const primary::Write& write);
+  void OpenSession(const primary::Write& request);
+  void KeepAlive(const primary::Write& request);
+  void WaitReplicated(const primary::Write& request, Lsn lsn);
+
+  // --- Peers ---
+  void OnBackupReady(ServerId from, const wire::BackupReady& message);
+  void OnSuccessorReady(ServerId from, const wire::SuccessorReady& message);
+  void OnSegmentGrants(ServerId from,
+                       std::span<const wire::SegmentGrantEntry> grants);
+  void OnCannotGrant(ServerId from, uint64_t segment);
+
+  void OnCompletion(const WorkCookie& cookie, const fabric::Event& event);
+  void OnConnectionLost(fabric::ConnectionId connection);
+
+  // Persists, delivers, forwards, commits. True if there was anything to do.
+  bool Turn();
+  int64_t NextDeadlineNs() const;
+  // Ends the role as a sender: whoever waits is told to ask again.
+  void Stop();
+
+  // Writes are taken: every backup is ready and the epoch has its first record.
+  bool open() const { return begun_; }
+  uint32_t open_backups() const { return open_backups_; }
+  // Up to where the log is whole: final once stopped.
+  Lsn ready_end() const { return ordering_.ReadyEnd(); }
+  Lsn replicated() const { return committer_.replicated(); }
+  uint64_t window_high_water_bytes() const { return window_high_water_; }
+  int64_t lag_since_ns() const { return lag_since_ns_; }
+  // Peers to whom a connection of this epoch broke.
+  void CollectBroken(std::vector<ServerId>* broken) const;
+  // The way to a backup's epoch cells; nullptr while it is not ready.
+  const fabric::Grant* epoch_cells(size_t backup) const {
+    return backups_[backup].sender ? &backups_[backup].epoch_cells : nullptr;
+  }
+  Link& link(size_t backup) { return backups_[backup].link; }
+
+ private:
+  struct Backup {
+    ServerId id;
+    Link link;
+    std::optional<metadata_mcast::DeliverySender> sender;
+    // Grants that came before BackupReady.
+    std::vector<wire::SegmentGrantEntry> early_grants;
+    fabric::Grant epoch_cells;
+    const std::byte* progress_cells = nullptr;
+    uint64_t progress_sequence = 0;
+    uint64_t cannot_grant = 0;  // a segment number; 0: none
+    int64_t woken_at_ns = 0;
+  };
+
+  // primary::OrderingEffects
+  void AnswerWhenCommitted(const primary::WaitingReply& reply) override;
+  void Refuse(const primary::Write& write, wire::Result result,
+              wire::Reason reason) override;
+  void StartPull(const primary::Write& write, Lsn lsn, std::byte* to) override;
+  // primary::CommitEffects
+  void Answer(const primary::WaitingReply& reply) override;
+
+  Backup* Find(ServerId id);
+  void AnnounceSelf(const Backup& backup);
+  bool BeginWhenReady();
+  void OnPulled(fabric::ConnectionId connection, fabric::Outcome outcome);
+  void AbandonPulls(fabric::ConnectionId connection);
+  void GrantSegments(ServerId to, uint64_t first, uint64_t last);
+  void KeepSegmentsAhead();
+  void UpdateWritable();
+  bool PersistOwn();
+  bool Deliver(size_t index);
+  void SendCommitWhenIdle(size_t index);
+  bool Forward();
+  bool ReadProgress();
+  void Wake(Backup& backup);
+  void WakeWhereNeeded();
+  void ExpireSessions();
+  uint32_t CopiesOf(Lsn lsn) const;
+  WorkCookie Cookie(WorkKind kind, size_t index) const;
+
+  Context* const context_;
+  Peers* const peers_;
+  Answers* const answers_;
+  ReadGate* const gate_;
+  chain::ReplicaState* const state_;
+  Landing* const landing_;
+  const Configuration configuration_;
+
+  primary::Committer committer_;
+  primary::Ordering ordering_;
+  std::vector<Backup> backups_;
+  Link chain_link_;
+  std::optional<chain::Forwarder> forwarder_;
+  // READs of clients' values, in flight: completion order per connection.
+  std::vector<std::pair<fabric::ConnectionId, Lsn>> pulls_;
+
+  uint32_t open_backups_ = 0;
+  Lsn own_durable_;
+  uint64_t own_segments_until_ = 0;  // largest segment that is here
+  bool own_pool_full_ = false;
+  int64_t segments_retry_at_ns_ = 0;
+  int64_t last_delivery_ns_ = 0;
+  int64_t progress_read_at_ns_ = 0;
+  uint64_t window_high_water_ = 0;
+  int64_t lag_since_ns_ = 0;
+  int64_t session_scan_at_ns_ = 0;
+  bool begun_ = false;
+};
+
+}  // namespace whale::node
+
+#endif  // WHALE_NODE_PRIMARY_ROLE_H_

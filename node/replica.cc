@@ -1,0 +1,339 @@
+#include "node/replica.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "common/planted_bug.h"
+#include "proto/peer_messages.h"
+
+namespace whale::node {
+namespace {
+
+// Early messages kept: enough for every peer's grants, not for a flood.
+constexpr size_t kMaxEarlyMessages = 256;
+
+}  // namespace
+
+Replica::Replica(Context* context, Peers* peers, ClientPort* clients,
+                 const Lease* lease, ShardId shard)
+    : context_(context),
+      peers_(peers),
+      lease_(lease),
+      shard_(shard),
+      answers_(context, clients, shard),
+      state_(context->pool, shard) {}
+
+// --- Reads ---
+
+bool Replica::LeaseIsValid() {
+  return lease_->Valid(lease_from_sequence_, context_->clock->NowNs());
+}
+
+void Replica::ConfirmEpoch(absl::AnyInvocable<void(bool)> done) {
+  if (confirm_ == nullptr) {
+    done(false);
+  } else {
+    confirm_->Add(std::move(done));
+  }
+}
+
+void Replica::AnnounceForReads() {
+  if (backup_ != nullptr) backup_->Announce();
+}
+
+void Replica::Serve(const Get& get) {
+  ++context_->counters.gets;
+  if (reads_ != nullptr) {
+    reads_->Serve(get);
+  } else if (primary_ != nullptr) {
+    ServeAsPrimary(get);
+  } else {
+    answers_.Refuse(get.connection, wire::RequestType::kGet, get.tag,
+                    wire::Result::kUnavailable, wire::Reason::kStarting);
+  }
+}
+
+void Replica::ServeAsPrimary(const Get& get) {
+  const logstore::RecordHeader* record =
+      state_.index.Find(get.hash, get.key);
+  const bool absent = record == nullptr || logstore::IsTombstone(*record);
+  const auto answer = [this, absent, record, connection = get.connection,
+                       tag = get.tag, buffer = get.buffer] {
+    if (absent) {
+      answers_.NotFound(connection, tag, state_.committed);
+    } else {
+      answers_.Found(connection, tag, buffer, *record, state_.committed);
+    }
+  };
+  if (get.level == ReadLevel::kStale || LeaseIsValid()) {
+    answer();
+    return;
+  }
+  ConfirmEpoch([this, answer, connection = get.connection,
+                tag = get.tag](bool confirmed) {
+    if (confirmed) {
+      answer();
+    } else {
+      answers_.Refuse(connection, wire::RequestType::kGet, tag,
+                      wire::Result::kNotServing);
+    }
+  });
+}
+
+// --- Writes ---
+
+bool Replica::Admit(const ClientRequest& request) {
+  const wire::Request& header = request.header;
+  wire::Result result = wire::Result::kOk;
+  if (phase_ != proto::SHARD_ACTIVE && !Planted(PlantedBug::kFencedServes)) {
+    result = wire::Result::kUnavailable;
+  } else if (!configuration_ ||
+             header.epoch != configuration_->epoch.value()) {
+    result = wire::Result::kWrongEpoch;
+  } else if (header.type != wire::RequestType::kGet && primary_ == nullptr) {
+    result = wire::Result::kNotServing;
+  }
+  if (result == wire::Result::kOk) return true;
+  answers_.Refuse(request.connection, header.type, header.tag, result,
+                  result == wire::Result::kUnavailable
+                      ? wire::Reason::kStarting
+                      : wire::Reason::kNone);
+  return false;
+}
+
+void Replica::Write(const ClientRequest& request, std::string_view key,
+                    uint64_t hash) {
+  const wire::Request& header = request.header;
+  const primary::Write write{
+      .connection = request.connection,
+      .tag = header.tag,
+      .type = header.type,
+      .full_durability = (header.flags & wire::kFullDurability) != 0,
+      .session = SessionId(header.session),
+      .request = RequestNumber(header.request),
+      .expected_version = header.argument,
+      .hash = hash,
+      .key = key,
+      .value = request.value,
+      .value_in_buffer = (header.flags & wire::kHasBuffer) != 0,
+      .buffer = request.buffer,
+      .value_bytes = header.value_bytes};
+  switch (header.type) {
+    case wire::RequestType::kOpenSession:
+      primary_->OpenSession(write);
+      return;
+    case wire::RequestType::kKeepAlive:
+      primary_->KeepAlive(write);
+      return;
+    case wire::RequestType::kWaitReplicated:
+      primary_->WaitReplicated(write, Lsn(header.argument));
+      return;
+    case wire::RequestType::kPut:
+      ++context_->counters.puts;
+      break;
+    case wire::RequestType::kDelete:
+      ++context_->counters.deletes;
+      break;
+    default:
+      ++context_->counters.compares;
+  }
+  context_->counters.bytes_written += header.value_bytes;
+  primary_->Submit(write);
+}
+
+// --- Peers ---
+
+void Replica::OnPeerMessage(ServerId from, std::span<const std::byte> message) {
+  wire::PeerHeader header;
+  if (message.size() < sizeof(header)) {
+    ++context_->counters.bad_messages;
+    return;
+  }
+  std::memcpy(&header, message.data(), sizeof(header));
+  const bool active = phase_ == proto::SHARD_ACTIVE;
+  const uint64_t epoch = active ? configuration_->epoch.value() : 0;
+  if (active && header.epoch == epoch) {
+    DispatchMessage(from, message);
+  } else if (header.epoch > epoch && early_.size() < kMaxEarlyMessages) {
+    early_.push_back({from, std::string(reinterpret_cast<const char*>(
+                                            message.data()),
+                                        message.size())});
+  }
+}
+
+void Replica::DispatchMessage(ServerId from,
+                              std::span<const std::byte> message) {
+  wire::PeerHeader header;
+  std::memcpy(&header, message.data(), sizeof(header));
+  const auto read = [&](auto* into) {
+    if (message.size() != sizeof(*into)) return false;
+    std::memcpy(into, message.data(), sizeof(*into));
+    return true;
+  };
+  wire::BackupReady backup_ready;
+  wire::PrimaryReady primary_ready;
+  wire::SuccessorReady successor_ready;
+  std::vector<wire::SegmentGrantEntry> grants(
+      std::min(header.count, wire::kMaxGrantsPerMessage));
+  const size_t grant_bytes = grants.size() * sizeof(wire::SegmentGrantEntry);
+  if (message.size() == sizeof(header) + grant_bytes) {
+    std::memcpy(grants.data(), message.data() + sizeof(header), grant_bytes);
+  } else {
+    grants.clear();
+  }
+  switch (header.type) {
+    case wire::PeerMessageType::kBackupReady:
+      if (primary_ && read(&backup_ready)) {
+        primary_->OnBackupReady(from, backup_ready);
+      }
+      return;
+    case wire::PeerMessageType::kPrimaryReady:
+      if (backup_ && from == configuration_->primary() &&
+          read(&primary_ready)) {
+        backup_->OnPrimaryReady(primary_ready);
+      }
+      return;
+    case wire::PeerMessageType::kSuccessorReady:
+      if (!read(&successor_ready)) return;
+      if (primary_) primary_->OnSuccessorReady(from, successor_ready);
+      if (backup_) backup_->OnSuccessorReady(from, successor_ready);
+      return;
+    case wire::PeerMessageType::kSegmentGrants:
+      if (primary_) primary_->OnSegmentGrants(from, grants);
+      if (backup_) backup_->OnSegmentGrants(from, grants);
+      return;
+    case wire::PeerMessageType::kCannotGrant:
+      if (primary_ && !grants.empty()) {
+        primary_->OnCannotGrant(from, grants.front().number);
+      }
+      return;
+    case wire::PeerMessageType::kWake:
+      if (backup_) backup_->OnWake();
+      return;
+  }
+  ++context_->counters.bad_messages;
+}
+
+void Replica::OnImmediate() {
+  if (backup_) backup_->OnWake();
+}
+
+void Replica::OnCompletion(const WorkCookie& cookie,
+                           const fabric::Event& event) {
+  if (phase_ != proto::SHARD_ACTIVE ||
+      cookie.epoch_low !=
+          static_cast<uint32_t>(configuration_->epoch.value())) {
+    return;
+  }
+  switch (cookie.kind) {
+    case WorkKind::kDelivery:
+    case WorkKind::kPull:
+      if (primary_) primary_->OnCompletion(cookie, event);
+      return;
+    case WorkKind::kChain:
+      if (primary_) primary_->OnCompletion(cookie, event);
+      if (backup_) backup_->OnCompletion(cookie, event);
+      return;
+    case WorkKind::kProgress:
+      if (backup_) backup_->OnCompletion(cookie, event);
+      return;
+    case WorkKind::kCommitCell:
+    case WorkKind::kHoleRead:
+    case WorkKind::kHoleAnswer:
+      if (reads_) reads_->OnCompletion(cookie, event);
+      return;
+    case WorkKind::kEpochCell:
+      if (confirm_) confirm_->OnCompletion(cookie, event);
+      return;
+  }
+}
+
+void Replica::OnConnectionLost(fabric::ConnectionId connection) {
+  if (primary_) primary_->OnConnectionLost(connection);
+  if (backup_) backup_->OnConnectionLost(connection);
+  if (reads_) reads_->OnConnectionLost(connection);
+}
+
+void Replica::CollectBroken(std::vector<ServerId>* broken) const {
+  if (primary_) primary_->CollectBroken(broken);
+  if (backup_) backup_->CollectBroken(broken);
+}
+
+// --- The turn ---
+
+bool Replica::Turn() {
+  Reconcile();
+  bool busy = false;
+  if (primary_) busy |= primary_->Turn();
+  if (backup_) {
+    busy |= backup_->Turn();
+    ring_is_complete_ = backup_->caught_up();
+    if (const auto lsn = backup_->damage(); lsn && damage_.empty()) {
+      ++context_->counters.damaged_records;
+      damage_ = "the record at LSN " + std::to_string(lsn->value()) +
+                " stays unreadable";
+      ++report_generation_;
+    }
+  }
+  if (phase_ == proto::SHARD_ACTIVE) SaveWatermarks();
+  return busy;
+}
+
+int64_t Replica::NextDeadlineNs() const {
+  // Reconciling waits for connections; they are tried again by the peers.
+  int64_t deadline = INT64_MAX;
+  if (primary_) deadline = std::min(deadline, primary_->NextDeadlineNs());
+  if (backup_) deadline = std::min(deadline, backup_->NextDeadlineNs());
+  return deadline;
+}
+
+void Replica::FillReport(proto::ShardReport* report) const {
+  report->set_shard(shard_.value());
+  report->set_phase(phase_);
+  report->set_epoch(saved_.epoch.value());
+  report->set_ended_epoch(saved_.ended_epoch.value());
+  report->set_announced(state_.backup_log.announced().value());
+  report->set_durable(state_.backup_log.durable().value());
+  report->set_committed(state_.committed.value());
+  report->set_applied(state_.Applied().value());
+  report->set_damaged(!damage_.empty());
+  report->set_damage(damage_);
+  report->set_records(state_.index.size());
+  report->set_log_bytes(uint64_t{context_->pool->used_slots(shard_)} *
+                        state_.log.segment_bytes());
+  report->set_has_lease(phase_ == proto::SHARD_ACTIVE &&
+                        lease_->Valid(lease_from_sequence_, context_->now_ns));
+  for (const logstore::EpochStart& entry : saved_.history.entries()) {
+    proto::EpochStart* added = report->add_history();
+    added->set_epoch(entry.epoch.value());
+    added->set_start(entry.start.value());
+  }
+  state_.backup_log.ForEachHole([report](chain::LsnRange hole) {
+    const int last = report->holes_size() - 1;
+    if (last >= 0 && report->holes(last).end() == hole.begin.value()) {
+      report->mutable_holes(last)->set_end(hole.end.value());
+      return;
+    }
+    proto::LsnRange* added = report->add_holes();
+    added->set_begin(hole.begin.value());
+    added->set_end(hole.end.value());
+  });
+  int64_t lag_since_ns = context_->now_ns;
+  if (primary_) {
+    report->set_replicated(primary_->replicated().value());
+    report->set_ready_replicas(primary_->open_backups());
+    report->set_window_high_water_bytes(primary_->window_high_water_bytes());
+    report->set_lag_bytes(primary_->ready_end() - primary_->replicated());
+    lag_since_ns = primary_->lag_since_ns();
+  } else if (backup_) {
+    report->set_lag_bytes(state_.backup_log.announced() -
+                          state_.backup_log.durable());
+    lag_since_ns = backup_->lag_since_ns();
+  }
+  if (report->lag_bytes() > 0) {
+    report->set_lag_us((context_->now_ns - lag_since_ns) / 1000);
+  }
+}
+
+}  // namespace whale::node

@@ -1,0 +1,151 @@
+// One shard on this server, through its life: recovered from the pool, ended,
+// sealed, adopted, active as primary or backup, ended again (protocol,
+// section 8).
+//
+// It does nothing of its own accord: the coordinator's directive says what step
+// is wanted, and Turn does what is missing. Every step is idempotent. A
+// restarted process starts as `recovered` and can only join a later epoch.
+//
+// Thread-safety: none.
+#ifndef WHALE_NODE_REPLICA_H_
+#define WHALE_NODE_REPLICA_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "chain/replica_state.h"
+#include "logstore/recovery.h"
+#include "node/answers.h"
+#include "node/backup_reads.h"
+#include "node/backup_role.h"
+#include "node/configuration.h"
+#include "node/context.h"
+#include "node/epoch_confirm.h"
+#include "node/get.h"
+#include "node/landing.h"
+#include "node/lease.h"
+#include "node/peers.h"
+#include "node/primary_role.h"
+#include "node/read_gate.h"
+#include "primary/write.h"
+#include "proto/control.pb.h"
+
+namespace whale::node {
+
+class Replica final : private ReadGate {
+ public:
+  // Recovers the shard from the pool. Errors: kDataLoss (its state block),
+  // kResourceExhausted.
+  static absl::StatusOr<std::unique_ptr<Replica>> Recover(
+      Context* context, Peers* peers, ClientPort* clients, const Lease* lease,
+      ShardId shard);
+
+  // --- Control ---
+  void OnDirective(const proto::ShardDirective& directive);
+  void FillReport(proto::ShardReport* report) const;
+  // Changes whenever the coordinator should hear at once.
+  uint64_t report_generation() const { return report_generation_; }
+  // The sequence number of the next report, at activation.
+  void set_next_sequence(uint64_t sequence) { next_sequence_ = sequence; }
+  // Why the wanted step cannot be taken, for the operator; empty if it can.
+  const std::string& note() const { return note_; }
+  void CollectBroken(std::vector<ServerId>* broken) const;
+
+  // --- Clients ---
+  // An epoch other than this replica's, or no role: answered and done with.
+  bool Admit(const ClientRequest& request);
+  void Write(const ClientRequest& request, std::string_view key, uint64_t hash);
+  // Starts fetching what Serve will need.
+  void Prefetch(uint64_t hash) const { state_.index.Prefetch(hash); }
+  // Everything that was delivered becomes known; before a batch of Serve.
+  void AnnounceForReads();
+  void Serve(const Get& get);
+
+  // --- Peers ---
+  void OnPeerMessage(ServerId from, std::span<const std::byte> message);
+  void OnCompletion(const WorkCookie& cookie, const fabric::Event& event);
+  void OnConnectionLost(fabric::ConnectionId connection);
+  void OnImmediate();
+
+  bool Turn();
+  int64_t NextDeadlineNs() const;
+  // Clean shutdown: ends as a sender, persists.
+  void Shutdown();
+
+ private:
+  Replica(Context* context, Peers* peers, ClientPort* clients,
+          const Lease* lease, ShardId shard);
+
+  // ReadGate
+  bool LeaseIsValid() override;
+  void ConfirmEpoch(absl::AnyInvocable<void(bool)> done) override;
+
+  // replica_recovery.cc
+  absl::Status RecoverState();
+  void RecoverRecords();
+  std::vector<logstore::MetadataEntry> RingMetadata(uint32_t ring) const;
+  Lsn KnownCommitted() const;
+
+  // replica_change.cc
+  void Reconcile();
+  void StopAsSender(Epoch ended);
+  bool Seal();
+  void Adopt();
+  bool Activate();
+  bool PeersAreUp(const Configuration& configuration);
+  void EndRoles();
+  void PersistAll();
+  void SaveState();
+  void SaveWatermarks();
+  void StoreEpochCell(Epoch active);
+  void SetPhase(proto::ShardPhase phase);
+
+  void ServeAsPrimary(const Get& get);
+  void DispatchMessage(ServerId from, std::span<const std::byte> message);
+
+  Context* const context_;
+  Peers* const peers_;
+  const Lease* const lease_;
+  const ShardId shard_;
+  Answers answers_;
+  std::unique_ptr<Landing> landing_;
+
+  chain::ReplicaState state_;
+  logstore::ShardState saved_;   // as it is in the pool
+  proto::ShardPhase phase_ = proto::SHARD_RECOVERED;
+  proto::ShardDirective wanted_;
+  std::string damage_;
+  std::string note_;
+  uint64_t report_generation_ = 1;
+  uint64_t epoch_cell_sequence_ = 0;
+  // Epoch for which this very process ended all others; 0: none yet.
+  Epoch sealed_for_;
+
+  // While active.
+  std::optional<Configuration> configuration_;
+  std::unique_ptr<PrimaryRole> primary_;
+  std::unique_ptr<EpochConfirm> confirm_;
+  std::unique_ptr<BackupRole> backup_;
+  std::unique_ptr<BackupReads> reads_;
+  uint64_t next_sequence_ = 1;
+  uint64_t lease_from_sequence_ = 0;
+  bool ring_is_complete_ = true;  // of saved_.ring
+  int64_t saved_at_ns_ = 0;
+
+  // Messages of an epoch that is not active here yet.
+  struct EarlyMessage {
+    ServerId from;
+    std::string message;
+  };
+  std::vector<EarlyMessage> early_;
+};
+
+}  // namespace whale::node
+
+#endif  // WHALE_NODE_REPLICA_H_

@@ -1,0 +1,242 @@
+// The change of configuration, seen from one replica (protocol, section 8).
+
+#include <algorithm>
+#include <utility>
+
+#include "common/check.h"
+#include "common/planted_bug.h"
+#include "metadata_mcast/cells.h"
+#include "node/replica.h"
+
+namespace whale::node {
+namespace {
+
+constexpr int64_t kSaveWatermarksNs = 1'000'000'000;
+
+}  // namespace
+
+void Replica::SetPhase(proto::ShardPhase phase) {
+  phase_ = phase;
+  ++report_generation_;
+}
+
+void Replica::OnDirective(const proto::ShardDirective& directive) {
+  wanted_ = directive;
+}
+
+void Replica::Reconcile() {
+  note_.clear();
+  const Epoch epoch(wanted_.epoch());
+  switch (wanted_.step()) {
+    case proto::STEP_STOP:
+      if (epoch > saved_.ended_epoch) StopAsSender(epoch);
+      return;
+    case proto::STEP_SEAL:
+      if (epoch > saved_.ended_epoch) StopAsSender(epoch);
+      if (epoch == saved_.ended_epoch && phase_ == proto::SHARD_STOPPED) {
+        Seal();
+      }
+      return;
+    case proto::STEP_ADOPT:
+      Adopt();
+      return;
+    case proto::STEP_ACTIVATE:
+      Adopt();
+      Activate();
+      return;
+    default:
+      return;
+  }
+}
+
+void Replica::StopAsSender(Epoch ended) {
+  if (primary_ != nullptr) primary_->Stop();
+  if (reads_ != nullptr) reads_->Stop();
+  if (confirm_ != nullptr) confirm_->Stop();
+  if (primary_ != nullptr) {
+    // What clients had not handed over yet was never delivered to anybody.
+    const Lsn ready = primary_->ready_end();
+    state_.pending.DropFrom(ready);
+    state_.sessions.Undo(ready);
+    state_.backup_log.DropFrom(ready);
+    state_.log.set_end(ready);
+  }
+  saved_.ended_epoch = ended;
+  StoreEpochCell(Epoch());
+  SaveState();
+  SetPhase(proto::SHARD_STOPPED);
+  if (!Planted(PlantedBug::kFencedServes)) {
+    reads_.reset();
+    confirm_.reset();
+    primary_.reset();
+  }
+}
+
+bool Replica::Seal() {
+  for (const uint32_t peer : wanted_.revoke()) {
+    if (!peers_->Revoke(ServerId(peer))) {
+      note_ = "server " + std::to_string(peer) +
+              " was stopped in the middle of a write and cannot be fenced; "
+              "continue or kill its process";
+      return false;
+    }
+  }
+  if (backup_ != nullptr) {
+    backup_->Announce();
+    ring_is_complete_ = backup_->caught_up();
+  }
+  if (Planted(PlantedBug::kReportBeforePersist)) {
+    SetPhase(proto::SHARD_SEALED);
+  } else {
+    PersistAll();
+  }
+  if (!Planted(PlantedBug::kFencedServes)) EndRoles();
+  saved_.announced = state_.backup_log.announced();
+  saved_.durable = state_.backup_log.durable();
+  saved_.committed = std::min(state_.committed, saved_.announced);
+  SaveState();
+  sealed_for_ = saved_.ended_epoch;
+  if (phase_ != proto::SHARD_SEALED) SetPhase(proto::SHARD_SEALED);
+  return true;
+}
+
+void Replica::EndRoles() {
+  reads_.reset();
+  confirm_.reset();
+  primary_.reset();
+  backup_.reset();
+}
+
+void Replica::PersistAll() {
+  pmem::PersistenceDomain& domain = context_->pool->domain();
+  if (domain.persist_is_free()) return;
+  state_.log.Persist(saved_.durable, state_.backup_log.announced());
+  const logstore::ShardArea area = context_->pool->Area(shard_);
+  const size_t ring_bytes =
+      size_t{context_->pool->geometry().ring_slots} * 64;
+  for (const std::byte* ring : area.rings) domain.WriteBack(ring, ring_bytes);
+  domain.WriteBack(area.delivery_cells, 2 * logstore::kCellBytes);
+  domain.Fence();
+}
+
+void Replica::Adopt() {
+  const Epoch epoch(wanted_.epoch());
+  const bool blank = saved_.epoch == Epoch() && saved_.ended_epoch == Epoch();
+  if (saved_.epoch >= epoch || saved_.ended_epoch > epoch ||
+      (sealed_for_ != epoch && !blank)) {
+    return;
+  }
+  const Lsn start(wanted_.start());
+  EndRoles();
+  state_.Discard(start);
+  logstore::History history;
+  for (const proto::EpochStart& entry : wanted_.history()) {
+    history.Add(Epoch(entry.epoch()), Lsn(entry.start()));
+  }
+  state_.history = history;
+  state_.log.set_end(start);
+  // While the last epoch's ring is not complete, the one before it still has
+  // metadata of holes that nothing else has; then that is kept.
+  if (ring_is_complete_ || Planted(PlantedBug::kRingDropped)) {
+    saved_.ring = 1 - saved_.ring;
+  }
+  ring_is_complete_ = false;
+  saved_.epoch = epoch;
+  saved_.ended_epoch = std::max(saved_.ended_epoch, epoch);
+  saved_.committed_start = Lsn(wanted_.committed());
+  saved_.start = start;
+  saved_.history = history;
+  saved_.announced = std::min(state_.backup_log.announced(), start);
+  saved_.durable = std::min(state_.backup_log.durable(), start);
+  SaveState();
+  SetPhase(proto::SHARD_ADOPTED);
+}
+
+bool Replica::PeersAreUp(const Configuration& configuration) {
+  for (const ServerId member : configuration.members) {
+    if (member == context_->options.id) continue;
+    const Peer* peer = peers_->Find(member);
+    if (peer == nullptr || !peer->up()) {
+      note_ = "shard " + std::to_string(shard_.value()) +
+              " waits for the data connection to server " +
+              std::to_string(member.value());
+      return false;
+    }
+  }
+  return true;
+}
+
+bool Replica::Activate() {
+  const Epoch epoch(wanted_.epoch());
+  const bool resumed = Planted(PlantedBug::kEpochResumed) &&
+                       phase_ == proto::SHARD_RECOVERED;
+  if (saved_.epoch != epoch || saved_.ended_epoch != epoch ||
+      (phase_ != proto::SHARD_ADOPTED && !resumed)) {
+    return false;
+  }
+  Configuration configuration = ConfigurationOf(wanted_);
+  const auto position = configuration.PositionOf(context_->options.id);
+  if (!position || !PeersAreUp(configuration)) return false;
+  configuration_ = configuration;
+  answers_.set_epoch(epoch);
+  lease_from_sequence_ = next_sequence_;
+  if (*position == 0) {
+    if (state_.backup_log.durable() < configuration.start) {
+      note_ = "this server lacks values below the cut and cannot be primary";
+      configuration_.reset();
+      return false;
+    }
+    primary_ = std::make_unique<PrimaryRole>(
+        context_, peers_, &answers_, static_cast<ReadGate*>(this), &state_,
+        landing_.get(), configuration);
+    confirm_ = std::make_unique<EpochConfirm>(
+        context_, shard_, landing_.get(), primary_.get(), configuration);
+  } else {
+    backup_ = std::make_unique<BackupRole>(context_, peers_, &state_,
+                                           configuration, saved_.ring);
+    reads_ = std::make_unique<BackupReads>(
+        context_, &answers_, static_cast<ReadGate*>(this), &state_,
+        landing_.get(), backup_.get());
+  }
+  StoreEpochCell(epoch);
+  SetPhase(proto::SHARD_ACTIVE);
+  std::vector<EarlyMessage> early = std::move(early_);
+  early_.clear();
+  for (const EarlyMessage& message : early) {
+    OnPeerMessage(message.from, std::as_bytes(std::span(message.message)));
+  }
+  return true;
+}
+
+void Replica::StoreEpochCell(Epoch active) {
+  metadata_mcast::EpochCell cell{};
+  cell.ended_epoch = saved_.ended_epoch.value();
+  cell.active_epoch = active.value();
+  cell.sequence = ++epoch_cell_sequence_;
+  metadata_mcast::StoreOwnCell(context_->pool->Area(shard_).epoch_cells, cell);
+}
+
+void Replica::SaveState() { context_->pool->StoreState(shard_, saved_); }
+
+void Replica::SaveWatermarks() {
+  if (context_->now_ns - saved_at_ns_ < kSaveWatermarksNs) return;
+  saved_at_ns_ = context_->now_ns;
+  // Only what is durable here whatever a peer still does: what is committed.
+  const Lsn announced =
+      std::min(state_.committed, state_.backup_log.announced());
+  const Lsn durable = std::min(announced, state_.backup_log.durable());
+  if (announced <= saved_.announced && durable <= saved_.durable) return;
+  saved_.announced = std::max(saved_.announced, announced);
+  saved_.durable = std::max(saved_.durable, durable);
+  saved_.committed = std::max(saved_.committed, announced);
+  SaveState();
+}
+
+void Replica::Shutdown() {
+  if (phase_ != proto::SHARD_ACTIVE) return;
+  if (backup_ != nullptr) backup_->Announce();
+  StopAsSender(saved_.ended_epoch);
+  PersistAll();
+}
+
+}  // namespace whale::node

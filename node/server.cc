@@ -1,0 +1,352 @@
+#include "node/server.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "common/hash.h"
+#include "common/status_macros.h"
+#include "node/client_port.h"
+#include "node/context.h"
+#include "node/lease.h"
+#include "node/peers.h"
+#include "node/replica.h"
+#include "node/reports.h"
+
+namespace whale::node {
+
+class Server::Impl {
+ public:
+  static absl::StatusOr<std::unique_ptr<Impl>> Create(
+      const ServerOptions& options, fabric::Fabric* fabric,
+      logstore::Pool* pool, Clock* clock, ControlLink* control);
+  ~Impl();
+
+  bool Step();
+  int64_t NextDeadlineNs() const;
+  void OnDirective(const proto::Directive& directive);
+  void Shutdown();
+
+  const std::string& refused() const { return refused_; }
+  const Counters& counters() const { return context_.counters; }
+  const proto::ServerReport& last_report() const { return reports_.last(); }
+
+ private:
+  static constexpr size_t kEventsPerPoll = 128;
+
+  Impl() : peers_(&context_), clients_(&context_), reports_(&context_, &lease_) {}
+
+  void TakeDirective();
+  bool CheckCluster(const proto::Directive& directive);
+  size_t PollFabric();
+  void Dispatch(const fabric::Event& event);
+  void OnConnectRequest(const fabric::Event& event);
+  void OnMessage(const fabric::Event& event);
+  void OnClientMessage(const fabric::Event& event);
+  void OnConnectionGone(const fabric::Event& event);
+  void ServeReads();
+  Replica* ReplicaOf(uint16_t shard);
+
+  Context context_;
+  Peers peers_;
+  ClientPort clients_;
+  Lease lease_;
+  Reports reports_;
+  std::vector<std::unique_ptr<Replica>> replicas_;
+
+  bool has_directive_ = false;
+  proto::Directive directive_;
+  std::string refused_;
+
+  std::array<fabric::Event, kEventsPerPoll> events_;
+  // The gets of one poll: served together, after everything delivered before
+  // them was announced.
+  struct PendingGet {
+    Replica* replica;
+    Get get;
+  };
+  std::vector<PendingGet> gets_;
+  std::array<char, kMaxKeyBytes> key_;  // of the write at hand
+};
+
+absl::StatusOr<std::unique_ptr<Server::Impl>> Server::Impl::Create(
+    const ServerOptions& options, fabric::Fabric* fabric, logstore::Pool* pool,
+    Clock* clock, ControlLink* control) {
+  std::unique_ptr<Impl> impl(new Impl());
+  Context& context = impl->context_;
+  context.options = options;
+  context.fabric = fabric;
+  context.pool = pool;
+  context.clock = clock;
+  context.control = control;
+  context.now_ns = clock->NowNs();
+  const logstore::Mapping& mapping = pool->mapping();
+  WHALE_ASSIGN_OR_RETURN(
+      context.pool_region,
+      fabric->Register({.base = mapping.base,
+                        .length_bytes = mapping.length_bytes,
+                        .fd = mapping.fd,
+                        .fd_offset = mapping.fd_offset},
+                       {.remote_read = true, .remote_write = true}));
+  for (uint32_t s = 0; s < pool->geometry().shard_count; ++s) {
+    WHALE_ASSIGN_OR_RETURN(
+        std::unique_ptr<Replica> replica,
+        Replica::Recover(&context, &impl->peers_, &impl->clients_,
+                         &impl->lease_, ShardId(static_cast<uint16_t>(s))));
+    impl->replicas_.push_back(std::move(replica));
+  }
+  return impl;
+}
+
+Server::Impl::~Impl() {
+  replicas_.clear();
+  if (context_.pool_region.value != 0) {
+    context_.fabric->Deregister(context_.pool_region);
+  }
+}
+
+// --- Control ---
+
+void Server::Impl::OnDirective(const proto::Directive& directive) {
+  // Leases are counted at once; the rest waits for the turn.
+  if (directive.lease_for_sequence() != 0) {
+    const auto lease_ns = static_cast<int64_t>(directive.lease_us()) * 1000;
+    lease_.OnGrant(directive.lease_for_sequence(), lease_ns,
+                   context_.clock->NowNs());
+    if (lease_ns > 0) reports_.OnLeaseLength(lease_ns);
+  }
+  directive_ = directive;
+  has_directive_ = true;
+}
+
+bool Server::Impl::CheckCluster(const proto::Directive& directive) {
+  if (directive.cluster_uuid().size() != 16) return false;
+  logstore::Uuid uuid;
+  std::memcpy(uuid.data(), directive.cluster_uuid().data(), uuid.size());
+  const logstore::Uuid& own = context_.pool->geometry().cluster_uuid;
+  if (own == logstore::Uuid{}) context_.pool->SetClusterUuid(uuid);
+  return context_.pool->geometry().cluster_uuid == uuid;
+}
+
+void Server::Impl::TakeDirective() {
+  if (!has_directive_) return;
+  has_directive_ = false;
+  if (!directive_.refused().empty()) {
+    refused_ = directive_.refused();
+    return;
+  }
+  if (!CheckCluster(directive_)) return;
+  peers_.Reconcile(directive_);
+  for (const proto::ShardDirective& shard : directive_.shards()) {
+    if (shard.shard() < replicas_.size()) {
+      replicas_[shard.shard()]->OnDirective(shard);
+    }
+  }
+}
+
+// --- Data ---
+
+Replica* Server::Impl::ReplicaOf(uint16_t shard) {
+  return shard < replicas_.size() ? replicas_[shard].get() : nullptr;
+}
+
+void Server::Impl::OnConnectRequest(const fabric::Event& event) {
+  wire::Hello hello;
+  if (event.length_bytes != sizeof(hello)) {
+    context_.fabric->Reject(event.connection, "not a hello of this protocol");
+    return;
+  }
+  std::memcpy(&hello, event.data, sizeof(hello));
+  const logstore::Uuid& cluster = context_.pool->geometry().cluster_uuid;
+  logstore::Uuid theirs;
+  std::memcpy(theirs.data(), hello.cluster_uuid, theirs.size());
+  if (hello.magic != wire::kHelloMagic) {
+    context_.fabric->Reject(event.connection, "not a hello of this protocol");
+  } else if (hello.protocol_version != wire::kProtocolVersion) {
+    context_.fabric->Reject(
+        event.connection,
+        "protocol version " + std::to_string(hello.protocol_version) +
+            " is not spoken here, " +
+            std::to_string(wire::kProtocolVersion) +
+            " is; use the same release on both sides");
+  } else if (hello.to_server != context_.options.id.value()) {
+    context_.fabric->Reject(event.connection, "meant for another server");
+  } else if (theirs != cluster &&
+             !(hello.purpose == wire::Purpose::kClient &&
+               theirs == logstore::Uuid{})) {
+    context_.fabric->Reject(event.connection, "meant for another cluster");
+  } else if (hello.purpose == wire::Purpose::kClient) {
+    clients_.OnConnectRequest(event);
+  } else if (hello.purpose == wire::Purpose::kDelivery ||
+             hello.purpose == wire::Purpose::kChain) {
+    peers_.OnConnectRequest(event, hello);
+  } else {
+    context_.fabric->Reject(event.connection, "unknown purpose");
+  }
+}
+
+void Server::Impl::OnClientMessage(const fabric::Event& event) {
+  ClientRequest request;
+  if (!clients_.Parse(event, &request)) return;
+  Replica* replica = ReplicaOf(request.header.shard);
+  const auto refuse = [&](wire::Result result) {
+    wire::Reply reply{};
+    reply.type = request.header.type;
+    reply.result = result;
+    reply.shard = request.header.shard;
+    reply.tag = request.header.tag;
+    clients_.Answer(event.connection, reply);
+  };
+  if (replica == nullptr) {
+    refuse(wire::Result::kInvalid);
+    return;
+  }
+  if (!replica->Admit(request)) return;
+  std::string_view key = request.key;
+  const bool is_get = request.header.type == wire::RequestType::kGet;
+  if (!is_get) {
+    // The client may change its memory: what is hashed must be what is stored.
+    std::memcpy(key_.data(), key.data(), key.size());
+    key = {key_.data(), key.size()};
+  }
+  const uint64_t hash = HashKey(key);
+  if (!key.empty() &&
+      ShardOfHash(hash, static_cast<uint32_t>(replicas_.size())).value() !=
+          request.header.shard) {
+    refuse(wire::Result::kInvalid);
+    return;
+  }
+  if (is_get) {
+    replica->Prefetch(hash);
+    gets_.push_back({replica, GetOf(request, hash)});
+  } else {
+    replica->Write(request, key, hash);
+  }
+}
+
+void Server::Impl::OnMessage(const fabric::Event& event) {
+  if (const Peer* peer = peers_.SenderOf(event.connection)) {
+    uint16_t shard = 0;
+    if (event.length_bytes >= 4) std::memcpy(&shard, event.data + 2, 2);
+    if (Replica* replica = ReplicaOf(shard)) {
+      replica->OnPeerMessage(peer->id, {event.data, event.length_bytes});
+    }
+  } else if (clients_.IsClient(event.connection)) {
+    OnClientMessage(event);
+  }
+}
+
+void Server::Impl::OnConnectionGone(const fabric::Event& event) {
+  for (const auto& replica : replicas_) {
+    replica->OnConnectionLost(event.connection);
+  }
+  if (!peers_.OnConnectionEvent(event)) clients_.OnConnectionEvent(event);
+}
+
+void Server::Impl::Dispatch(const fabric::Event& event) {
+  switch (event.kind) {
+    case fabric::EventKind::kCompleted: {
+      const WorkCookie cookie = WorkCookie::Decode(event.cookie);
+      if (Replica* replica = ReplicaOf(cookie.shard.value())) {
+        replica->OnCompletion(cookie, event);
+      }
+      return;
+    }
+    case fabric::EventKind::kReceived:
+      OnMessage(event);
+      return;
+    case fabric::EventKind::kReceivedImm:
+      for (const auto& replica : replicas_) replica->OnImmediate();
+      return;
+    case fabric::EventKind::kConnectRequest:
+      OnConnectRequest(event);
+      return;
+    case fabric::EventKind::kConnected:
+      if (!peers_.OnConnectionEvent(event)) clients_.OnConnectionEvent(event);
+      return;
+    case fabric::EventKind::kConnectFailed:
+    case fabric::EventKind::kDisconnected:
+      OnConnectionGone(event);
+      return;
+  }
+}
+
+void Server::Impl::ServeReads() {
+  if (gets_.empty()) return;
+  Replica* announced = nullptr;
+  for (const PendingGet& pending : gets_) {
+    // Gets of one shard mostly come together; announcing twice does no harm.
+    if (pending.replica != announced) pending.replica->AnnounceForReads();
+    announced = pending.replica;
+  }
+  for (const PendingGet& pending : gets_) pending.replica->Serve(pending.get);
+  gets_.clear();
+}
+
+size_t Server::Impl::PollFabric() {
+  const size_t count = context_.fabric->Poll(events_);
+  for (size_t i = 0; i < count; ++i) Dispatch(events_[i]);
+  return count;
+}
+
+bool Server::Impl::Step() {
+  context_.now_ns = context_.clock->NowNs();
+  ++context_.counters.turns;
+  TakeDirective();
+  bool busy = PollFabric() > 0;
+  peers_.Turn();
+  for (const auto& replica : replicas_) busy |= replica->Turn();
+  // Keys of gets lie in receive buffers, which the next Poll frees.
+  ServeReads();
+  clients_.Turn();
+  reports_.Turn(replicas_);
+  context_.fabric->FlushMessages();
+  return busy;
+}
+
+int64_t Server::Impl::NextDeadlineNs() const {
+  int64_t deadline = reports_.next_ns();
+  for (const auto& replica : replicas_) {
+    deadline = std::min(deadline, replica->NextDeadlineNs());
+  }
+  deadline = std::min(deadline, peers_.NextDeadlineNs());
+  if (clients_.has_backlog()) {
+    deadline = std::min(deadline, context_.now_ns + 1'000'000);
+  }
+  return deadline;
+}
+
+void Server::Impl::Shutdown() {
+  for (const auto& replica : replicas_) replica->Shutdown();
+  reports_.set_leaving();
+  reports_.SendNow();
+}
+
+// --- Server ---
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::~Server() = default;
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Create(
+    const ServerOptions& options, fabric::Fabric* fabric, logstore::Pool* pool,
+    Clock* clock, ControlLink* control) {
+  WHALE_ASSIGN_OR_RETURN(
+      std::unique_ptr<Impl> impl,
+      Impl::Create(options, fabric, pool, clock, control));
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+bool Server::Step() { return impl_->Step(); }
+int64_t Server::NextDeadlineNs() const { return impl_->NextDeadlineNs(); }
+void Server::OnDirective(const proto::Directive& directive) {
+  impl_->OnDirective(directive);
+}
+const std::string& Server::refused() const { return impl_->refused(); }
+void Server::Shutdown() { impl_->Shutdown(); }
+const Server::Counters& Server::counters() const { return impl_->counters(); }
+const proto::ServerReport& Server::last_report() const {
+  return impl_->last_report();
+}
+
+}  // namespace whale::node

@@ -1,0 +1,231 @@
+#include "primary/ordering.h"
+
+#include "common/check.h"
+#include "logstore/record.h"
+#include "primary/write_decision.h"
+
+namespace whale::primary {
+namespace {
+
+using logstore::RecordType;
+using logstore::SessionTable;
+
+bool IsRead(wire::Result result) {
+  return result == wire::Result::kNotFound ||
+         result == wire::Result::kCompareFailed;
+}
+
+}  // namespace
+
+Ordering::Ordering(chain::ReplicaState* state, const OrderingOptions& options,
+                   OrderingEffects* effects)
+    : state_(state),
+      options_(options),
+      effects_(effects),
+      deferred_(options.max_deferred),
+      replicated_(options.start) {}
+
+WaitingReply Ordering::ReplyTo(const Write& write) const {
+  return {.connection = write.connection,
+          .tag = write.tag,
+          .type = write.type,
+          .full_durability = write.full_durability};
+}
+
+void Ordering::Submit(const Write& write) {
+  wire::Reason why = wire::Reason::kQueueFull;
+  if (deferred_.empty() && TryOrder(write, &why)) return;
+  if (why == wire::Reason::kPoolFull || !deferred_.Push(write)) {
+    effects_->Refuse(write, wire::Result::kResourceExhausted, why);
+  }
+}
+
+void Ordering::RetryDeferred() {
+  while (!deferred_.empty()) {
+    wire::Reason why = wire::Reason::kNone;
+    if (!TryOrder(deferred_.front(), &why)) {
+      if (why != wire::Reason::kPoolFull) return;
+      effects_->Refuse(deferred_.front(), wire::Result::kResourceExhausted,
+                       why);
+    }
+    deferred_.Pop();
+  }
+}
+
+void Ordering::RefuseDeferred(wire::Result result, wire::Reason reason) {
+  for (; !deferred_.empty(); deferred_.Pop()) {
+    effects_->Refuse(deferred_.front(), result, reason);
+  }
+}
+
+Ordering::Admission Ordering::Admit(uint64_t record_bytes) {
+  if (WindowBytes() >= options_.window_bytes) return Admission::kWindowFull;
+  if (state_->log.Fits(record_bytes)) return Admission::kOk;
+  const uint64_t next = state_->log.SegmentOf(state_->log.end()) + 1;
+  if (next > writable_segment_) {
+    return pool_full_ ? Admission::kPoolFull : Admission::kNoSegment;
+  }
+  state_->log.EnterNextSegment(options_.epoch);
+  return Admission::kOk;
+}
+
+bool Ordering::TryOrder(const Write& write, wire::Reason* why) {
+  if (AnswerKnown(write)) return true;
+  const logstore::RecordHeader* newest =
+      chain::FindOrdered(*state_, write.hash, write.key);
+  OrderedState ordered;
+  if (newest != nullptr) {
+    ordered.exists = !logstore::IsTombstone(*newest);
+    ordered.version = ordered.exists ? logstore::VersionOf(*newest) : 0;
+    ordered.observed = Lsn(newest->lsn);
+  }
+  // What is decided against a value that is still being fetched would be wrong
+  // if it never comes.
+  if (write.type != wire::RequestType::kPut && newest != nullptr &&
+      ordered.observed >= ReadyEnd()) {
+    return false;
+  }
+  const WriteDecision decision =
+      DecideWrite(write.type, write.expected_version, ordered);
+  if (!decision.append) {
+    AnswerNoEffect(write, decision.result, decision.version, ordered.observed);
+    return true;
+  }
+  const uint64_t value_bytes =
+      decision.type == RecordType::kDelete ? 0 : write.value_bytes;
+  switch (Admit(logstore::RecordBytes(write.key.size(), value_bytes))) {
+    case Admission::kOk:
+      Append(write, decision.type);
+      return true;
+    case Admission::kWindowFull:
+      *why = wire::Reason::kWindowFull;
+      return false;
+    case Admission::kNoSegment:
+      *why = wire::Reason::kQueueFull;
+      return false;
+    case Admission::kPoolFull:
+      *why = wire::Reason::kPoolFull;
+      return false;
+  }
+  return false;
+}
+
+bool Ordering::AnswerKnown(const Write& write) {
+  const SessionTable::Found known =
+      state_->sessions.Lookup(write.session, write.request);
+  switch (known.answer) {
+    case SessionTable::Answer::kNew:
+      return false;
+    case SessionTable::Answer::kUnknownSession:
+    case SessionTable::Answer::kTooOld:
+      effects_->Refuse(write, wire::Result::kUnknownSession,
+                       wire::Reason::kNone);
+      return true;
+    case SessionTable::Answer::kDuplicate:
+      break;
+  }
+  // A retry attaches to its record, committed or not.
+  WaitingReply reply = ReplyTo(write);
+  reply.version = known.lsn.value();
+  reply.after = known.lsn;
+  reply.needs_copies = known.lsn < options_.start;
+  effects_->AnswerWhenCommitted(reply);
+  return true;
+}
+
+void Ordering::AnswerNoEffect(const Write& write, wire::Result result,
+                              uint64_t version, Lsn observed) {
+  WaitingReply reply = ReplyTo(write);
+  reply.result = result;
+  reply.version = version;
+  reply.after = observed;
+  reply.is_read = IsRead(result);
+  effects_->AnswerWhenCommitted(reply);
+}
+
+void Ordering::Append(const Write& write, RecordType type) {
+  logstore::Log& log = state_->log;
+  const uint32_t value_bytes =
+      type == RecordType::kDelete ? 0 : write.value_bytes;
+  const logstore::RecordFields fields{.type = type,
+                                      .epoch = options_.epoch,
+                                      .session = write.session,
+                                      .request = write.request};
+  const Lsn lsn = log.Reserve(write.key.size(), value_bytes);
+  const bool pull = write.value_in_buffer && value_bytes > 0;
+  if (pull) {
+    log.WriteWithoutValue(lsn, fields, write.key, value_bytes);
+    pulls_.Begin(lsn);
+  } else {
+    log.Write(lsn, fields, write.key,
+              type == RecordType::kDelete ? std::string_view() : write.value);
+  }
+  state_->Learn(lsn, log.HeaderAt(lsn), write.hash, true);
+  WaitingReply reply = ReplyTo(write);
+  reply.version = lsn.value();
+  reply.after = lsn;
+  effects_->AnswerWhenCommitted(reply);
+  if (pull) effects_->StartPull(write, lsn, log.ValueAddress(lsn));
+}
+
+Lsn Ordering::AppendControl(RecordType type, SessionId session,
+                            std::string_view value) {
+  logstore::Log& log = state_->log;
+  const Lsn lsn = log.Reserve(0, value.size());
+  log.Write(lsn,
+            {.type = type, .epoch = options_.epoch, .session = session}, {},
+            value);
+  state_->Learn(lsn, log.HeaderAt(lsn), 0, true);
+  return lsn;
+}
+
+void Ordering::OpenSession(const Write& request) {
+  WaitingReply reply = ReplyTo(request);
+  if (state_->sessions.IsOpen(request.session)) {
+    reply.after = LastOrdered();
+    effects_->AnswerWhenCommitted(reply);
+    return;
+  }
+  if (Admit(logstore::RecordBytes(0, 0)) != Admission::kOk) {
+    effects_->Refuse(request, wire::Result::kResourceExhausted,
+                     pool_full_ ? wire::Reason::kPoolFull
+                                : wire::Reason::kWindowFull);
+    return;
+  }
+  reply.after = AppendControl(RecordType::kSessionOpen, request.session, {});
+  effects_->AnswerWhenCommitted(reply);
+}
+
+void Ordering::EndSession(SessionId session) {
+  if (Admit(logstore::RecordBytes(0, 0)) != Admission::kOk) return;
+  AppendControl(RecordType::kSessionEnd, session, {});
+}
+
+bool Ordering::BeginEpoch(Lsn committed_start) {
+  const logstore::EpochStartValue value{
+      .epoch = options_.epoch.value(),
+      .committed = committed_start.value(),
+      .start = options_.start.value()};
+  if (Admit(logstore::RecordBytes(0, sizeof(value))) != Admission::kOk) {
+    return false;
+  }
+  AppendControl(RecordType::kEpochStart, SessionId(),
+                {reinterpret_cast<const char*>(&value), sizeof(value)});
+  return true;
+}
+
+void Ordering::FinishPull(Lsn lsn) {
+  state_->log.FinishValue(lsn);
+  pulls_.Finish(lsn);
+}
+
+void Ordering::AbandonPull(Lsn lsn) {
+  const logstore::RecordHeader& header = state_->log.HeaderAt(lsn);
+  const uint64_t record_bytes = logstore::RecordBytes(header);
+  state_->sessions.Forget(SessionId(header.session),
+                          RequestNumber(header.request));
+  state_->log.WritePad(lsn, options_.epoch, record_bytes);
+  pulls_.Finish(lsn);
+}
+
+}  // namespace whale::primary
