@@ -134,7 +134,8 @@ absl::Status Core::Impl::ExpiredStatus(
                    operation.is_write ? ", nothing happened: " : ": ", why);
   switch (operation.failure.obstacle) {
     case Obstacle::kNone:
-      return absl::DeadlineExceededError(text);
+      return operation.attempt != nullptr ? absl::DeadlineExceededError(text)
+                                          : absl::UnavailableError(text);
     case Obstacle::kAnswered:
       return operation.failure.result == Result::kResourceExhausted
                  ? absl::ResourceExhaustedError(text)

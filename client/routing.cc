@@ -46,6 +46,7 @@ void Core::Impl::OnMap(const proto::ClusterMap& map) {
   if (has_map_ && map.version() <= map_.version()) return;
   map_ = map;
   map_wanted_ = false;
+  map_ask_at_ns_ = now_ns_;
   if (!has_map_) {
     for (int i = 0; i < map_.shards_size(); ++i) {
       shards_.emplace_back(std::make_unique<Shard>())->number =
