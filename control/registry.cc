@@ -53,6 +53,7 @@ Registry::Answer Registry::OnRival(ServerState& state,
     state.rival = report.incarnation();
     state.reports_since_rival = 0;
   }
+  state.rival_report = report;
   // Either the holder has just died and its stream is not closed yet, or two
   // processes run with one id. Which, its next reports tell.
   if (state.reports_since_rival < kReportsThatProveLife) {
@@ -86,6 +87,12 @@ void Registry::OnGone(uint32_t server, uint64_t incarnation, int64_t now_ns) {
   ServerState& state = it->second;
   if (state.rival == incarnation) state.rival = 0;
   if (state.incarnation() != incarnation || !state.attached) return;
+  if (state.rival != 0) {
+    const proto::ServerReport successor = state.rival_report;
+    state = ServerState();
+    Accept(state, successor, now_ns);
+    return;
+  }
   state.attached = false;
   state.away_since_ns = now_ns;
 }

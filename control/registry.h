@@ -28,6 +28,7 @@ struct ServerState {
   int64_t progress_ns = 0;
   // Another process that claims the same id while this one seems to live.
   uint64_t rival = 0;
+  proto::ServerReport rival_report;  // its newest
   int reports_since_rival = 0;
 
   uint32_t id() const { return report.server_id(); }
@@ -52,7 +53,7 @@ class Registry {
                   const ClusterOptions& wanted,
                   const proto::StoredState* stored, int64_t silence_ns,
                   int64_t now_ns);
-  // The stream of this process is closed.
+  // The stream of this process is closed; one that waits for its id has it now.
   void OnGone(uint32_t server, uint64_t incarnation, int64_t now_ns);
 
   // Null: never heard of.

@@ -1,0 +1,214 @@
+#include "control/cut.h"
+
+#include <deque>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace whale::control {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr uint64_t kFirst = 100;
+
+// One member's report, in the epoch of the stored configuration unless said
+// otherwise.
+struct Member {
+  uint64_t announced;
+  std::vector<std::pair<uint64_t, uint64_t>> holes;
+  uint64_t committed = kFirst;
+  uint64_t epoch = 5;
+  bool damaged = false;
+};
+
+// Epoch 3 began at 100, epoch 5, the stored one, at T = 400 with A = 300.
+proto::StoredShard Stored() {
+  proto::StoredShard stored;
+  stored.set_epoch(5);
+  stored.set_committed(300);
+  stored.set_start(400);
+  for (const auto& [epoch, start] :
+       {std::pair<uint64_t, uint64_t>{3, 100}, {5, 400}}) {
+    proto::EpochStart* entry = stored.add_history();
+    entry->set_epoch(epoch);
+    entry->set_start(start);
+  }
+  return stored;
+}
+
+absl::StatusOr<Cut> CutOf(const std::vector<Member>& members,
+                          const proto::StoredShard& stored = Stored()) {
+  std::deque<proto::ShardReport> reports;
+  std::vector<SealedMember> sealed;
+  for (const Member& member : members) {
+    proto::ShardReport& report = reports.emplace_back();
+    report.set_announced(member.announced);
+    report.set_committed(member.committed);
+    report.set_epoch(member.epoch);
+    report.set_damaged(member.damaged);
+    for (const auto& [begin, end] : member.holes) {
+      proto::LsnRange* hole = report.add_holes();
+      hole->set_begin(begin);
+      hole->set_end(end);
+    }
+    sealed.push_back({static_cast<uint32_t>(sealed.size() + 1), &report});
+  }
+  return ComputeCut(stored, sealed, kFirst);
+}
+
+struct Case {
+  std::string name;
+  std::vector<Member> members;
+  uint64_t committed;  // A
+  uint64_t start;      // T
+  std::vector<uint32_t> order;
+};
+
+class CutTable : public ::testing::TestWithParam<Case> {};
+
+TEST_P(CutTable, Computes) {
+  const Case& c = GetParam();
+  const absl::StatusOr<Cut> cut = CutOf(c.members);
+  ASSERT_TRUE(cut.ok()) << cut.status();
+  EXPECT_EQ(cut->committed, c.committed);
+  EXPECT_EQ(cut->start, c.start);
+  EXPECT_EQ(cut->members, c.order);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Cases, CutTable,
+    ::testing::Values(
+        Case{
+            "AllEqual", {{500, {}}, {500, {}}, {500, {}}}, 500, 500, {1, 2, 3}},
+        Case{"PrimaryAheadEndsTheLog",
+             {{900, {}}, {500, {}}, {600, {}}},
+             500,
+             900,
+             {1, 2, 3}},
+        Case{"BackupMayBeAheadOfAStalePrimary",
+             {{500, {}}, {900, {}}, {600, {}}},
+             500,
+             900,
+             {2, 1, 3}},
+        // Chain backups have announced values that they do not have.
+        Case{"HolesOfBackupsDoNotMatterWithThePrimary",
+             {{900, {}}, {900, {{500, 900}}}, {900, {{450, 900}}}},
+             900,
+             900,
+             {1, 2, 3}},
+        Case{"HoleAboveANobodyFillsEndsTheLog",
+             {{500, {}}, {900, {{700, 800}}}, {900, {{600, 900}}}},
+             500,
+             700,
+             {2, 1, 3}},
+        Case{"HolesFillEachOther",
+             {{500, {}}, {900, {{500, 600}}}, {900, {{600, 700}}}},
+             500,
+             900,
+             {2, 1, 3}},
+        Case{"HoleBelowAIsNoReasonToCutThere",
+             {{900, {{450, 500}}}, {900, {{450, 500}}}, {900, {{450, 500}}}},
+             900,
+             900,
+             {1, 2, 3}},
+        Case{"FewestHolesLeads",
+             {{900, {{500, 700}}}, {900, {{500, 600}}}, {900, {{400, 700}}}},
+             900,
+             900,
+             {2, 1, 3}},
+        // Value at LSN 600 is nowhere: what follows cannot be kept.
+        Case{"CutIsNeverBelowA",
+             {{600, {{500, 600}}}, {600, {{500, 600}}}, {700, {{500, 700}}}},
+             600,
+             600,
+             {1, 2, 3}},
+        // A survivor of epoch 3 wrote up to 800; all from 400 on is not of
+        // this log.
+        Case{"SurvivorThatMissedACutCountsUpToIt",
+             {{800, {}, kFirst, 3}, {600, {}}, {600, {}}},
+             400,
+             600,
+             {2, 1, 3}},
+        Case{"SurvivorThatMissedACutBelowIt",
+             {{350, {}, kFirst, 3}, {600, {}}, {600, {}}},
+             350,
+             600,
+             {2, 1, 3}},
+        Case{"OnlySurvivorsOfTheOldEpoch",
+             {{800, {}, kFirst, 3}, {800, {}, kFirst, 3}, {380, {}, kFirst, 3}},
+             380,
+             400,
+             {1, 2, 3}},
+        Case{"HolesBeyondAnnouncedOrEmptyMeanNothing",
+             {{500, {{500, 900}, {450, 450}}}, {500, {}}, {500, {}}},
+             500,
+             500,
+             {1, 2, 3}},
+        Case{"OneMember", {{777, {}}}, 777, 777, {1}}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(Cut, EpochThatWasNeverStoredCountsUpToTheNextStored) {
+  // Epoch 4 was adopted nowhere that counts; 5 begins at 400.
+  const auto cut = CutOf({{700, {}, kFirst, 4}, {500, {}}, {500, {}}});
+  ASSERT_TRUE(cut.ok()) << cut.status();
+  EXPECT_EQ(cut->committed, 400u);
+  EXPECT_EQ(cut->start, 500u);
+}
+
+TEST(Cut, DamagedMemberIsNoSurvivor) {
+  const auto cut =
+      CutOf({{500, {}}, {500, {}}, {500, {}, kFirst, 5, /*damaged=*/true}});
+  EXPECT_EQ(cut.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(cut.status().message()),
+              HasSubstr("server 3 is damaged"));
+}
+
+TEST(Cut, WhatADamagedMemberSaysIsCommittedIsNotBelieved) {
+  const auto cut = CutOf({{500, {}}, {500, {}, 999'999, 5, /*damaged=*/true}});
+  EXPECT_THAT(std::string(cut.status().message()),
+              HasSubstr("server 2 is damaged"));
+}
+
+TEST(Cut, MemberBelowTheCommittedOfItsConfigurationIsIncomplete) {
+  const auto cut = CutOf({{500, {}}, {299, {}}, {500, {}}});
+  EXPECT_THAT(std::string(cut.status().message()),
+              HasSubstr("server 2 is incomplete: its log ends at 299, but all "
+                        "below 300"));
+  EXPECT_TRUE(CutOf({{500, {}}, {300, {}}, {500, {}}}).ok());
+}
+
+TEST(Cut, MemberBelowACommitWatermarkThatAnyoneKnowsIsIncomplete) {
+  const auto cut = CutOf({{600, {}, 550}, {500, {}}, {600, {}}});
+  EXPECT_THAT(std::string(cut.status().message()),
+              HasSubstr("server 2 is incomplete"));
+}
+
+TEST(Cut, StoreThatIsOlderThanAMemberIsRefused) {
+  const auto cut = CutOf({{500, {}}, {500, {}, kFirst, 6}, {500, {}}});
+  EXPECT_THAT(std::string(cut.status().message()),
+              HasSubstr("the store is older than the cluster"));
+}
+
+TEST(Cut, FreshLogsBeginAtTheFirstSegment) {
+  proto::StoredShard stored;
+  stored.set_epoch(1);
+  stored.set_committed(kFirst);
+  stored.set_start(kFirst);
+  proto::EpochStart* entry = stored.add_history();
+  entry->set_epoch(1);
+  entry->set_start(kFirst);
+  const auto cut =
+      CutOf({{0, {}, 0, 0}, {0, {}, 0, 1}, {kFirst, {}, kFirst, 1}}, stored);
+  ASSERT_TRUE(cut.ok()) << cut.status();
+  EXPECT_EQ(cut->committed, kFirst);
+  EXPECT_EQ(cut->start, kFirst);
+  EXPECT_THAT(cut->members, ElementsAre(1, 2, 3));
+}
+
+}  // namespace
+}  // namespace whale::control
