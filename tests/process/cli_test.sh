@@ -179,12 +179,6 @@ expect "metrics" 0 'whale_' bash -c "
 stop_cluster
 expect "a clean stop" 0 '' test $? -eq 0
 
-# ---------------------------------------------------------------- bad pools
-
-source_dir=$(dirname "${BASH_SOURCE[0]}")
-# shellcheck source=tests/process/bad_pools.sh
-source "$source_dir/bad_pools.sh"
-
 if [[ $failures -gt 0 ]]; then
   echo "$failures of $cases cases failed"
   exit 1

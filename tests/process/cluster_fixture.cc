@@ -89,16 +89,32 @@ std::string Cluster::coordinator() const {
   return "127.0.0.1:" + std::to_string(port_);
 }
 
-std::string Cluster::Output() const { return ReadFile(folder_ + "/output"); }
+std::string Cluster::Output() const {
+  std::string output = ReadFile(folder_ + "/output");
+  const std::string logs = folder_ + "/data/log";
+  for (const std::string& name : ListFolder(logs)) {
+    output += "--- " + name + "\n" + ReadFile(logs + "/" + name);
+  }
+  return output;
+}
+
+std::vector<std::string> Cluster::DevCommand() const {
+  std::vector<std::string> command = {WHALE_PROGRAM, "dev",
+                                      "--dir",       folder_ + "/data",
+                                      "--port",      std::to_string(port_)};
+  command.insert(command.end(), dev_arguments_.begin(), dev_arguments_.end());
+  return command;
+}
+
+CommandResult Cluster::StartInVain() {
+  const CommandResult result = RunCommand(DevCommand(), tag_, kStartTimeoutMs);
+  EXPECT_EQ(ServerProcesses(), std::vector<pid_t>()) << "left behind";
+  return result;
+}
 
 void Cluster::Start() {
-  std::vector<std::string> arguments = {WHALE_PROGRAM, "dev",
-                                        "--dir",       folder_ + "/data",
-                                        "--port",      std::to_string(port_)};
-  arguments.insert(arguments.end(), dev_arguments_.begin(),
-                   dev_arguments_.end());
-  dev_ = std::make_unique<ChildProcess>(arguments, tag_, folder_ + "/output");
-  // Acknowledged at full durability: every replica takes part.
+  dev_ =
+      std::make_unique<ChildProcess>(DevCommand(), tag_, folder_ + "/output");
   const bool ready = WaitFor(
       [&] {
         return dev_->WaitExit(0) ||

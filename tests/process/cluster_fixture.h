@@ -37,6 +37,8 @@ class Cluster {
   // Starts `whale dev` and returns once a write was acknowledged. The folder
   // and the ports are the same each time. Fails the test otherwise.
   void Start();
+  // The same where it must not succeed: what `whale dev` said in the end.
+  CommandResult StartInVain();
   // SIGINT; waits until every process is gone. The exit code of `whale dev`.
   int Stop();
   // kill -9 of every process of the cluster, at once.
@@ -63,6 +65,7 @@ class Cluster {
       std::vector<std::string> arguments) const;
 
  private:
+  std::vector<std::string> DevCommand() const;
   std::vector<pid_t> ServerProcesses() const;
 
   const std::vector<std::string> dev_arguments_;
