@@ -109,10 +109,14 @@ ReceiveResult ReceivePacket(int socket, Packet* packet) {
   message.msg_control = control;
   message.msg_controllen = sizeof(control);
   for (FileDescriptor& fd : packet->descriptors) fd.Reset();
-  ssize_t received;
+  ssize_t received = 0;
+  // ECONNRESET is told once, when the peer closed before it read everything;
+  // what it had sent before that (why it refuses, say) comes after.
+  bool reset = false;
   do {
+    reset = received < 0 && errno == ECONNRESET;
     received = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  } while (received < 0 && errno == EINTR);
+  } while (received < 0 && (errno == EINTR || (errno == ECONNRESET && !reset)));
   if (received < 0) {
     return errno == EAGAIN ? ReceiveResult::kNone : ReceiveResult::kClosed;
   }
