@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
@@ -78,8 +79,21 @@ absl::StatusOr<std::unique_ptr<Pool>> Pool::Format(const Mapping& mapping,
   }
   mapping.domain->Persist(mapping.base + layout.tables[0],
                           layout.segments - layout.tables[0]);
-  pool->WriteSuperblock();
+  pool->WriteFirstSuperblock();
   return pool;
+}
+
+// What makes it a pool is one word, written when all the rest is there.
+void Pool::WriteFirstSuperblock() {
+  SuperblockPage page;
+  FillSuperblock(geometry_, ++generation_, &page);
+  const uint64_t magic = std::exchange(page.magic, 0);
+  StoreShared(mapping_.base, page);
+  domain().Persist(mapping_.base, sizeof(page));
+  StoreSharedWord(mapping_.base, magic);
+  domain().Persist(mapping_.base, sizeof(magic));
+  page.magic = magic;
+  WriteBothCopies(domain(), page, mapping_.base, mapping_.base + kPageBytes);
 }
 
 absl::StatusOr<std::unique_ptr<Pool>> Pool::Open(const Mapping& mapping) {

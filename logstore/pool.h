@@ -97,10 +97,10 @@ class Pool {
   static absl::StatusOr<std::unique_ptr<Pool>> Format(const Mapping& mapping,
                                                       const Geometry& geometry);
   // Reads an existing one. Errors name what is wrong and the cure: kNotFound
-  // (no pool there: all zeros), kFailedPrecondition (another format version),
-  // kDataLoss (neither superblock whole, the file is shorter than it says, or
-  // a word of the segment table is damaged in both copies). What is whole in
-  // one copy is mended in the other.
+  // (no pool there: zeros, or an interrupted Format), kFailedPrecondition
+  // (another format version), kDataLoss (neither superblock whole, the file is
+  // shorter than it says, or a word of the segment table is damaged in both
+  // copies). What is whole in one copy is mended in the other.
   static absl::StatusOr<std::unique_ptr<Pool>> Open(const Mapping& mapping);
 
   const Geometry& geometry() const { return geometry_; }
@@ -146,6 +146,7 @@ class Pool {
 
   Pool(const Mapping& mapping, const Geometry& geometry);
 
+  void WriteFirstSuperblock();
   void WriteSuperblock();
   // Reads the table, mends a damaged word from the other copy.
   absl::Status LoadTable();

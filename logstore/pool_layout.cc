@@ -169,7 +169,11 @@ void FillSuperblock(const Geometry& geometry, uint64_t generation,
 
 absl::StatusOr<Superblock> ReadSuperblock(std::span<const std::byte> memory) {
   const size_t head = std::min<size_t>(memory.size(), 2 * kPageBytes);
-  if (AllZero(memory.first(head))) {
+  // A pool in the making has no magic yet and no second copy; a damaged one
+  // has either.
+  if (AllZero(memory.first(std::min<size_t>(head, sizeof(uint64_t)))) &&
+      AllZero(memory.subspan(std::min<size_t>(head, kPageBytes),
+                             head - std::min<size_t>(head, kPageBytes)))) {
     return absl::NotFoundError("no pool here yet: it must be formatted first");
   }
   if (head < 2 * kPageBytes) {

@@ -26,8 +26,8 @@
 namespace whale::logstore {
 
 inline constexpr uint64_t kPageBytes = 4096;
-inline constexpr uint64_t kPoolMagic = 0x3130'4c50'454c'4857;   // "WHELPL01"
-inline constexpr uint64_t kStateMagic = 0x3130'5453'454c'4857;  // "WHELST01"
+inline constexpr uint64_t kPoolMagic = 0x314c'5045'4c41'4857;   // "WHALEPL1"
+inline constexpr uint64_t kStateMagic = 0x3154'5345'4c41'4857;  // "WHALEST1"
 inline constexpr size_t kRingSlotBytes = 64;
 // Places in the index have 36 bits of 16-byte units.
 inline constexpr uint64_t kMaxPoolBytes = uint64_t{1} << 40;

@@ -72,10 +72,9 @@ void SessionTable::Advance(Session& session, uint64_t request) const {
     // are smaller than `size`.
     session.outcomes.resize(wanted, 0);
   }
-  const uint64_t from =
-      std::max(session.newest + 1, request < wanted ? 0 : request - wanted + 1);
-  for (uint64_t r = from; r <= request; ++r) {
-    session.outcomes[r & (wanted - 1)] = 0;
+  const uint64_t skipped = std::min(request - session.newest, wanted);
+  for (uint64_t i = 0; i < skipped; ++i) {
+    session.outcomes[(request - i) & (wanted - 1)] = 0;
   }
   session.newest = request;
 }

@@ -12,6 +12,7 @@
 #ifndef WHALE_LOGSTORE_SESSION_TABLE_H_
 #define WHALE_LOGSTORE_SESSION_TABLE_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <unordered_map>
@@ -114,10 +115,10 @@ void SessionTable::ForEachOutcome(Visitor&& visit) const {
   for (const auto& [id, state] : sessions_) {
     if (state.ended()) continue;
     const uint64_t size = state.outcomes.size();
-    const uint64_t first = state.newest < size ? 1 : state.newest - size + 1;
-    for (uint64_t r = first; r <= state.newest; ++r) {
-      const uint64_t lsn = state.outcomes[r & (size - 1)];
-      if (lsn != 0) visit(SessionId(id), RequestNumber(r), Lsn(lsn));
+    for (uint64_t i = std::min(size, state.newest); i-- > 0;) {
+      const uint64_t request = state.newest - i;
+      const uint64_t lsn = state.outcomes[request & (size - 1)];
+      if (lsn != 0) visit(SessionId(id), RequestNumber(request), Lsn(lsn));
     }
   }
 }
