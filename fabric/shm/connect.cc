@@ -243,6 +243,7 @@ void ShmFabric::Remove(Connection& c) {
   c.state = State::kDead;
   // Messages of it that were handed out stay readable until the next Poll.
   graveyard_.push_back(std::move(connections_[bit]));
+  outstanding_ = true;
 }
 
 }  // namespace whale::fabric::shm

@@ -123,6 +123,7 @@ class ShmFabric final : public Fabric {
   void ResumePending(Connection& c);
 
   // --- poll.cc ---
+  size_t TakeEvents(std::span<Event> events);
   void ReleaseHandedOut();
   void CollectSummary();
   size_t TakeQueued(std::span<Event> events);
@@ -154,12 +155,14 @@ class ShmFabric final : public Fabric {
   uint32_t used_words_ = 0;  // of the summary
   uint64_t next_sequence_ = 1;
   std::vector<uint64_t> ready_;  // private copy of the summary
+  bool any_ready_ = false;       // whether a bit of it may be set
   uint32_t next_ready_ = 0;      // where to go on, for fairness
   uint32_t next_swept_ = 0;
   uint32_t dialing_ = 0;
 
   EventQueue queue_;
-  // What the last Poll handed out pointers to.
+  // What the last Poll handed out pointers to; `outstanding_`: anything.
+  bool outstanding_ = false;
   std::vector<std::unique_ptr<std::string>> payloads_;
   std::vector<std::unique_ptr<Connection>> graveyard_;
   std::vector<ConnectionId> handed_out_;

@@ -17,24 +17,28 @@ constexpr uint32_t kPollsPerTick = 32;
 }  // namespace
 
 size_t ShmFabric::Poll(std::span<Event> events) {
-  FlushMessages();
-  ReleaseHandedOut();
-  size_t count = TakeQueued(events);
+  if (!unflushed_.empty()) FlushMessages();
+  if (outstanding_) ReleaseHandedOut();
   if (++polls_ % kPollsPerTick == 0) Tick();
-  // A connection's messages come behind what is queued of it (kConnected).
-  if (!queue_.empty()) {
-    count += TakeQueued(events.subspan(count));
-    if (!queue_.empty()) return count;
-  }
   CollectSummary();
-  count += TakeMessages(events.subspan(count));
+  if (queue_.empty() && !any_ready_) return 0;
+  return TakeEvents(events);
+}
+
+size_t ShmFabric::TakeEvents(std::span<Event> events) {
+  size_t count = TakeQueued(events);
+  // A connection's messages come behind what is queued of it (kConnected).
+  if (!queue_.empty()) return count;
+  if (any_ready_) count += TakeMessages(events.subspan(count));
+  // What the messages' connections came to, their end perhaps.
   if (!queue_.empty()) count += TakeQueued(events.subspan(count));
   return count;
 }
 
 void ShmFabric::ReleaseHandedOut() {
-  if (!payloads_.empty()) payloads_.clear();
-  if (!graveyard_.empty()) graveyard_.clear();
+  outstanding_ = false;
+  payloads_.clear();
+  graveyard_.clear();
   for (const ConnectionId id : handed_out_) {
     Connection* c = Find(id);
     if (c == nullptr || !c->unreleased) continue;
@@ -46,7 +50,10 @@ void ShmFabric::ReleaseHandedOut() {
 
 void ShmFabric::CollectSummary() {
   for (uint32_t word = 0; word < used_words_; ++word) {
-    ready_[word] |= doorbell_.Take(word);
+    const uint64_t bits = doorbell_.Take(word);
+    if (bits == 0) continue;
+    ready_[word] |= bits;
+    any_ready_ = true;
   }
 }
 
@@ -65,6 +72,7 @@ size_t ShmFabric::TakeQueued(std::span<Event> events) {
     const bool last = event.kind == EventKind::kDisconnected ||
                       event.kind == EventKind::kConnectFailed;
     if (queued.payload != nullptr) {
+      outstanding_ = true;
       payloads_.push_back(
           std::make_unique<std::string>(*std::move(queued.payload)));
       queued.payload.reset();
@@ -87,22 +95,33 @@ size_t ShmFabric::TakeQueued(std::span<Event> events) {
 
 size_t ShmFabric::TakeMessages(std::span<Event> events) {
   size_t count = 0;
-  // Once around, from where the last Poll ran out of room.
+  const uint32_t first_word = next_ready_ / 64 % used_words_;
+  any_ready_ = false;  // until one is left over
+  // Once around, from where the last Poll ran out of room; the first word
+  // comes twice, for the bits before that place.
   for (uint32_t step = 0; step <= used_words_; ++step) {
-    const uint32_t word = (next_ready_ / 64 + step) % std::max(used_words_, 1u);
+    const uint32_t word = (first_word + step) % used_words_;
+    const uint64_t from = ~uint64_t{0} << (next_ready_ % 64);
     uint64_t bits = ready_[word];
-    if (step == 0) bits &= ~uint64_t{0} << (next_ready_ % 64);
-    while (bits != 0) {
-      if (count == events.size()) return count;
+    if (step == 0) bits &= from;
+    for (; bits != 0; bits &= bits - 1) {
       const uint32_t bit = word * 64 + std::countr_zero(bits);
-      bits &= bits - 1;
+      if (count == events.size()) {
+        next_ready_ = bit;
+        any_ready_ = true;
+        return count;
+      }
       Connection* c = connections_[bit].get();
       if (c == nullptr) {
         ready_[word] &= ~(uint64_t{1} << (bit % 64));
-        continue;
+      } else {
+        count += TakeFrom(*c, events.subspan(count));
+        // More of it waits: the others come first next time.
+        if ((ready_[word] >> (bit % 64) & 1) != 0) {
+          next_ready_ = (bit + 1) % (used_words_ * 64);
+          any_ready_ = true;
+        }
       }
-      next_ready_ = (bit + 1) % (used_words_ * 64);
-      count += TakeFrom(*c, events.subspan(count));
     }
   }
   return count;
@@ -144,6 +163,7 @@ size_t ShmFabric::TakeFrom(Connection& c, std::span<Event> events) {
   if (c.state != State::kOpen) ready_[c.bit / 64] &= ~mask;
   if (count > 0) {
     c.unreleased = true;
+    outstanding_ = true;
     handed_out_.push_back(c.id);
   }
   return count;
@@ -159,6 +179,7 @@ void ShmFabric::OnRingEmpty(Connection& c) {
 
 void ShmFabric::MarkReady(const Connection& c) {
   ready_[c.bit / 64] |= uint64_t{1} << (c.bit % 64);
+  any_ready_ = true;
 }
 
 QueuedEvent& ShmFabric::PushEvent(EventKind kind, ConnectionId id) {
