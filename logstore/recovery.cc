@@ -106,21 +106,13 @@ class Walker {
     return nullptr;
   }
 
+  // The length in a damaged header is not to be trusted: it may lead over
+  // records that are whole.
   bool SkipDamage(bool has_header) {
     const Lsn begin = at_;
-    Lsn next = begin;
-    if (has_header) {
-      // Most rot is in a value; then the header still tells the length.
-      const auto& header =
-          *reinterpret_cast<const RecordHeader*>(segments_.At(begin));
-      next = segments_.After(begin, RecordBytes(header));
-    }
-    if (next == begin || !(next == floor_ || GoesOnAt(next))) {
-      next = FindRecord(begin);
-    }
-    result_.damage.push_back({begin, next, has_header});
-    at_ = next;
-    return next != begin;
+    at_ = FindRecord(begin);
+    result_.damage.push_back({begin, at_, has_header});
+    return at_ != begin;
   }
 
   bool GoesOnAt(Lsn lsn) const {
