@@ -174,11 +174,16 @@ void Core::Impl::LoseLink(Link* link, std::string error, bool alive) {
 // requests that nobody waits for hold what others need, start afresh.
 void Core::Impl::DropSilentLink(Link* link) {
   const Attempt* oldest = link->attempts.front();
-  if (oldest == nullptr || now_ns_ - oldest->sent_ns < kSilenceNs) return;
-  const bool starved =
-      link->unanswered >= link->credits && !link->queue.empty();
-  const bool hoards = oldest->range != nullptr && !buffer_queue_.empty();
-  if (oldest->operation == nullptr && (starved || hoards)) {
+  if (oldest == nullptr) return;
+  bool hoards = oldest->operation == nullptr && !link->queue.empty() &&
+                link->unanswered >= link->credits;
+  for (const Attempt* a = oldest;
+       a != nullptr && now_ns_ - a->sent_ns >= kSilenceNs && !hoards;
+       a = link->attempts.Next(a)) {
+    hoards = a->operation == nullptr && a->range != nullptr &&
+             !buffer_queue_.empty();
+  }
+  if (hoards && now_ns_ - oldest->sent_ns >= kSilenceNs) {
     LoseLink(link, "it has stopped answering");
   }
 }

@@ -1,7 +1,6 @@
 #include "client/core.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "client/core_impl.h"
@@ -279,9 +278,8 @@ size_t Core::Impl::Step() {
   stepping_ = true;
   now_ns_ = clock_->NowNs();
   PumpLinks();
-  std::array<fabric::Event, 64> events;
-  const size_t count = fabric_->Poll(events);
-  for (size_t i = 0; i < count; ++i) OnEvent(events[i]);
+  const size_t count = fabric_->Poll(events_);
+  for (size_t i = 0; i < count; ++i) OnEvent(events_[i]);
   RunTimers();
   const size_t callbacks = RunCallbacks();
   PumpLinks();

@@ -11,6 +11,7 @@
 #ifndef WHALE_CLIENT_CORE_IMPL_H_
 #define WHALE_CLIENT_CORE_IMPL_H_
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -226,6 +227,7 @@ class Core::Impl {
   std::deque<Attempt> attempts_;  // by index
   std::vector<Attempt*> free_attempts_;
 
+  std::array<fabric::Event, 64> events_;  // of one Poll
   bool stepping_ = false;
   bool unflushed_ = false;
   int64_t check_at_ns_ = 0;

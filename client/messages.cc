@@ -87,6 +87,10 @@ std::string Core::Impl::Describe(const PendingOperation& operation) const {
       operation.shard->session_state == Shard::Session::kNone) {
     return absl::StrCat("no session from the coordinator: ", coordinator);
   }
+  if (operation.stage == Stage::kBuffer) {
+    return absl::StrCat("this client's buffer of ", buffer_.capacity_bytes(),
+                        " bytes is full of values on their way");
+  }
   switch (operation.failure.obstacle) {
     case Obstacle::kNoMap:
       return absl::StrCat("no map from the coordinator: ", coordinator);

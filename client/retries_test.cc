@@ -130,6 +130,28 @@ TEST_F(RetryTest, ReplicaThatIsGoneDoesNotHoldUpReads) {
   }
 }
 
+TEST_F(RetryTest, ReplicaThatIsBackServesReadsAgain) {
+  Ready();
+  fabric_.server(2).accepts = false;
+  Operation get;
+  get.key = "key";
+  get.any_replica = true;
+  int at_second = 0;
+  for (int i = 0; i < 12; ++i) {
+    if (i == 6) {
+      fabric_.server(2).accepts = true;
+      Advance(kSecond);
+    }
+    auto outcome = Submit(get);
+    for (const SentRequest& request : Take()) {
+      at_second += request.server == 2;
+      Reply(request, Result::kNotFound);
+    }
+    EXPECT_TRUE(outcome->has_value());
+  }
+  EXPECT_EQ(at_second, 2);
+}
+
 TEST_F(RetryTest, FullServerIsAskedLessAndLess) {
   Ready();
   auto put = Put("key", "value", 10 * kSecond);

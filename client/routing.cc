@@ -141,7 +141,11 @@ Link* Core::Impl::ChooseReplica(const Shard& shard) {
   const size_t count = shard.members.size();
   for (size_t i = 0; i < count; ++i) {
     Link* link = shard.members[spread_++ % count];
-    if (link->failures == 0) return link;
+    // One that was lost gets a read now and then, to see whether it is back.
+    if (link->failures == 0 || link->state == Link::State::kReady ||
+        now_ns_ >= link->retry_at_ns) {
+      return link;
+    }
   }
   return shard.primary;
 }
