@@ -55,6 +55,13 @@ __attribute__((target("sse4.2"))) uint32_t ExtendSse42(uint32_t crc,
     state = _mm_crc32_u64(state, word);
   }
   auto tail = static_cast<uint32_t>(state);
+  if (length_bytes >= 4) {
+    uint32_t word;
+    std::memcpy(&word, data, 4);
+    tail = _mm_crc32_u32(tail, word);
+    data += 4;
+    length_bytes -= 4;
+  }
   for (; length_bytes > 0; ++data, --length_bytes) {
     tail = _mm_crc32_u8(tail, *data);
   }
@@ -74,6 +81,16 @@ __attribute__((target("sse4.2"))) uint32_t CopySse42(uint32_t crc, uint8_t* to,
     state = _mm_crc32_u64(state, word);
   }
   auto tail = static_cast<uint32_t>(state);
+  if (length_bytes >= 4) {
+    const uint32_t word =
+        *reinterpret_cast<const volatile __attribute__((aligned(1), may_alias))
+                          uint32_t*>(from);
+    std::memcpy(to, &word, 4);
+    tail = _mm_crc32_u32(tail, word);
+    to += 4;
+    from += 4;
+    length_bytes -= 4;
+  }
   for (; length_bytes > 0; ++to, ++from, --length_bytes) {
     const uint8_t byte = *static_cast<const volatile uint8_t*>(from);
     *to = byte;
