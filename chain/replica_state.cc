@@ -137,8 +137,8 @@ Visible FindVisible(const ReplicaState& state, uint64_t hash,
     return {.kind = Visible::Kind::kUncommitted};
   }
   const RecordHeader* applied = state.index.Find(hash, key);
-  if (!found || (applied != nullptr &&
-                 logstore::VersionOf(*applied) >= newest.version)) {
+  if (!found ||
+      (applied != nullptr && logstore::VersionOf(*applied) >= newest.version)) {
     return VisibleIndex(applied);
   }
   return VisiblePending(state, newest);

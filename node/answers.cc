@@ -58,8 +58,8 @@ bool Answers::Found(fabric::ConnectionId connection, uint64_t tag,
 }
 
 void Answers::Forget(fabric::ConnectionId connection) {
-  clients_->OnConnectionEvent({.kind = fabric::EventKind::kDisconnected,
-                               .connection = connection});
+  clients_->OnConnectionEvent(
+      {.kind = fabric::EventKind::kDisconnected, .connection = connection});
 }
 
 void Answers::NotFound(fabric::ConnectionId connection, uint64_t tag,

@@ -28,11 +28,11 @@ BackupReads::BackupReads(Context* context, Answers* answers, ReadGate* gate,
       role_(role) {}
 
 WorkCookie BackupReads::Cookie(WorkKind kind, size_t index) const {
-  return {.kind = kind,
-          .shard = state_->shard,
-          .index = static_cast<uint8_t>(index),
-          .epoch_low = static_cast<uint32_t>(
-              role_->configuration().epoch.value())};
+  return {
+      .kind = kind,
+      .shard = state_->shard,
+      .index = static_cast<uint8_t>(index),
+      .epoch_low = static_cast<uint32_t>(role_->configuration().epoch.value())};
 }
 
 void BackupReads::Serve(const Get& get) {
@@ -58,6 +58,10 @@ bool BackupReads::NeedsLease(const Waiting& waiting) const {
 void BackupReads::Look(Waiting waiting, bool final_watermark) {
   if (++waiting.tries > kMaxTries) {
     Refuse(waiting, wire::Result::kUnavailable, wire::Reason::kHole);
+    return;
+  }
+  if (role_->behind() && waiting.get.level != ReadLevel::kStale) {
+    Refuse(waiting, wire::Result::kNotServing);
     return;
   }
   const chain::Visible visible =
@@ -92,8 +96,7 @@ bool BackupReads::AnswerRecord(const Waiting& waiting,
     return false;
   }
   return answers_->Found(waiting.get.connection, waiting.get.tag,
-                         waiting.get.buffer, record, state_->committed,
-                         cookie);
+                         waiting.get.buffer, record, state_->committed, cookie);
 }
 
 void BackupReads::AnswerAbsent(const Waiting& waiting) {
@@ -145,12 +148,11 @@ void BackupReads::OnCommitCell(fabric::Outcome outcome) {
   cell_in_flight_ = false;
   std::vector<Waiting> ready = std::move(for_this_cell_);
   for_this_cell_.clear();
-  const auto cell = outcome == fabric::Outcome::kOk
-                        ? metadata_mcast::NewestWhole<
-                              metadata_mcast::CommitCell>(
-                              landing_->commit_cells(),
-                              role_->configuration().epoch)
-                        : std::nullopt;
+  const auto cell =
+      outcome == fabric::Outcome::kOk
+          ? metadata_mcast::NewestWhole<metadata_mcast::CommitCell>(
+                landing_->commit_cells(), role_->configuration().epoch)
+          : std::nullopt;
   if (!cell) {
     // The primary is gone, or has gone on to another epoch.
     for (const Waiting& waiting : ready) {
@@ -177,8 +179,8 @@ void BackupReads::StartHoleRead(Waiting waiting,
   const size_t index = slot - holes_.begin();
   const fabric::Grant* segment =
       role_->PrimarySegment(state_->log.SegmentOf(visible.lsn));
-  const uint64_t offset =
-      visible.lsn - state_->log.SegmentStart(state_->log.SegmentOf(visible.lsn));
+  const uint64_t offset = visible.lsn - state_->log.SegmentStart(
+                                            state_->log.SegmentOf(visible.lsn));
   const bool posted =
       segment != nullptr &&
       role_->primary_link().Post([&](fabric::WorkRequest* out, size_t room) {
@@ -224,15 +226,14 @@ void BackupReads::OnHole(size_t slot, fabric::Outcome outcome) {
     // Freed meanwhile, or torn: the value may be here by now.
     Look(std::move(waiting), true);
   } else {
-    const auto* record = reinterpret_cast<const logstore::RecordHeader*>(
-        landing_->hole(slot));
+    const auto* record =
+        reinterpret_cast<const logstore::RecordHeader*>(landing_->hole(slot));
     const std::string_view key(reinterpret_cast<const char*>(record + 1),
                                record->key_bytes);
     if (key == waiting.key) {
       state_->PlantClean(waiting.get.hash, PlantedBug::kClearForwarded);
-      hole.answering =
-          AnswerRecord(waiting, *record,
-                       Cookie(WorkKind::kHoleAnswer, slot).Encode());
+      hole.answering = AnswerRecord(
+          waiting, *record, Cookie(WorkKind::kHoleAnswer, slot).Encode());
     } else {
       waiting.not_this = hole.lsn;
       Look(std::move(waiting), true);

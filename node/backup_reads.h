@@ -45,7 +45,7 @@ class BackupReads {
   struct Waiting {
     Get get;
     std::string key;
-    Lsn not_this;      // a hole that proved to be another key's
+    Lsn not_this;  // a hole that proved to be another key's
     uint32_t tries = 0;
   };
 

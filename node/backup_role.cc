@@ -43,8 +43,7 @@ BackupRole::BackupRole(Context* context, Peers* peers,
   WHALE_CHECK(primary != nullptr && primary->up());
   primary_link_ = Link(context, primary->out_delivery);
   AnnounceSelf();
-  segments_until_ =
-      state_->log.SegmentOf(state_->backup_log.durable()) - 1;
+  segments_until_ = state_->log.SegmentOf(state_->backup_log.durable()) - 1;
   KeepSegmentsAhead();
 }
 
@@ -69,8 +68,7 @@ void BackupRole::AnnounceSelf() {
   ready.delivery_cells =
       ToWire(context_->GrantOf(area_.delivery_cells, kPairBytes));
   ready.epoch_cells = ToWire(context_->GrantOf(area_.epoch_cells, kPairBytes));
-  peers_->Send(configuration_.primary(),
-               std::as_bytes(std::span(&ready, 1)));
+  peers_->Send(configuration_.primary(), std::as_bytes(std::span(&ready, 1)));
 
   const size_t position = *configuration_.PositionOf(context_->options.id);
   const auto predecessor = configuration_.PredecessorOf(position);
@@ -97,8 +95,7 @@ void BackupRole::GrantSegments(uint64_t first, uint64_t last) {
 void BackupRole::KeepSegmentsAhead() {
   const uint64_t wanted =
       state_->log.SegmentOf(state_->backup_log.announced()) + kSegmentsAhead;
-  if (segments_until_ >= wanted ||
-      context_->now_ns < segments_retry_at_ns_) {
+  if (segments_until_ >= wanted || context_->now_ns < segments_retry_at_ns_) {
     return;
   }
   const uint64_t first = segments_until_ + 1;
@@ -192,8 +189,9 @@ void BackupRole::CollectBroken(std::vector<ServerId>* broken) const {
 
 void BackupRole::OnCompletion(const WorkCookie& cookie,
                               const fabric::Event& event) {
-  if (cookie.kind == WorkKind::kProgress) progress_in_flight_ = false;
+  // After an error progress stays in flight: it may land until it is fenced.
   if (event.outcome != fabric::Outcome::kOk) return;
+  if (cookie.kind == WorkKind::kProgress) progress_in_flight_ = false;
   if (cookie.kind == WorkKind::kChain && forwarder_ &&
       forwarder_->in_flight() > 0) {
     forwarder_->OnCompletion();
@@ -201,16 +199,15 @@ void BackupRole::OnCompletion(const WorkCookie& cookie,
 }
 
 void BackupRole::Announce() {
-  announcer_.Announce(
-      state_->log, state_->history,
-      [this](const metadata_mcast::Announced& record) {
-        state_->Learn(record.lsn, record.header, record.hash, record.by_value);
-      });
+  announcer_.Announce(state_->log, state_->history,
+                      [this](const metadata_mcast::Announced& record) {
+                        state_->Learn(record.lsn, record.header, record.hash,
+                                      record.by_value);
+                      });
   if (announcer_.announced() > state_->backup_log.announced()) {
     state_->backup_log.OnAnnouncedUpTo(announcer_.announced());
   }
-  state_->committed =
-      std::max(state_->committed, announcer_.known_committed());
+  state_->committed = std::max(state_->committed, announcer_.known_committed());
 }
 
 bool BackupRole::TakeChain() {
@@ -218,6 +215,12 @@ bool BackupRole::TakeChain() {
       area_.chain_cells, configuration_.epoch);
   if (!cell) return false;
   return state_->TakeChain(*cell);
+}
+
+void BackupRole::AnnounceFinally() {
+  Announce();
+  TakeChain();
+  state_->Apply();
 }
 
 bool BackupRole::Forward() {
@@ -236,8 +239,7 @@ bool BackupRole::TellProgress() {
   cell.announced = state_->backup_log.announced().value();
   cell.durable = state_->backup_log.durable().value();
   cell.applied = state_->Applied().value();
-  cell.ring_released =
-      announcer_.ReleaseRing(state_->backup_log.durable());
+  cell.ring_released = announcer_.ReleaseRing(state_->backup_log.durable());
   if (!primary_ready_ || progress_in_flight_ ||
       (cell.announced == told_.announced && cell.durable == told_.durable &&
        cell.applied == told_.applied &&
@@ -271,8 +273,8 @@ bool BackupRole::Turn() {
   if (state_->backup_log.hole_count() == 0) lag_since_ns_ = context_->now_ns;
   const bool waits = busy || announcer_.behind() || progress_in_flight_ ||
                      state_->backup_log.hole_count() > 0;
-  interval_ns_ = waits ? kBusyIntervalNs
-                       : std::min(interval_ns_ * 2, kIdleIntervalNs);
+  interval_ns_ =
+      waits ? kBusyIntervalNs : std::min(interval_ns_ * 2, kIdleIntervalNs);
   next_turn_ns_ = context_->now_ns + interval_ns_;
   return busy;
 }

@@ -46,10 +46,20 @@ class BackupRole {
   // Announces everything that has been delivered. For readers, and before the
   // epoch ends.
   void Announce();
+  // The same, values from the predecessor included: before the report that ends
+  // the epoch.
+  void AnnounceFinally();
+  // Nothing posted is in flight.
+  bool drained() const {
+    return !progress_in_flight_ &&
+           (!forwarder_ || forwarder_->in_flight() == 0);
+  }
   // The whole turn, if it is due. True if there was anything to do.
   bool Turn();
   int64_t NextDeadlineNs() const { return next_turn_ns_; }
 
+  // Something delivered could not be announced yet: reads cannot be served.
+  bool behind() const { return announcer_.behind(); }
   // The ring of this epoch holds the metadata of all holes (again).
   bool caught_up() const { return announcer_.announced() >= caught_up_at_; }
   std::optional<Lsn> damage() const;

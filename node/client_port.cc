@@ -65,8 +65,8 @@ void ClientPort::OnConnectionEvent(const fabric::Event& event) {
 void ClientPort::CloseBad(fabric::ConnectionId connection) {
   ++context_->counters.bad_messages;
   context_->fabric->Close(connection);
-  OnConnectionEvent({.kind = fabric::EventKind::kDisconnected,
-                     .connection = connection});
+  OnConnectionEvent(
+      {.kind = fabric::EventKind::kDisconnected, .connection = connection});
 }
 
 bool ClientPort::Parse(const fabric::Event& event, ClientRequest* request) {
@@ -98,8 +98,8 @@ bool ClientPort::Parse(const fabric::Event& event, ClientRequest* request) {
 
 bool ClientPort::TrySend(fabric::ConnectionId connection,
                          const wire::Reply& reply, std::string_view value) {
-  std::byte* room = context_->fabric->BeginMessage(
-      connection, sizeof(reply) + value.size());
+  std::byte* room =
+      context_->fabric->BeginMessage(connection, sizeof(reply) + value.size());
   if (room == nullptr) return false;
   std::memcpy(room, &reply, sizeof(reply));
   std::memcpy(room + sizeof(reply), value.data(), value.size());
@@ -118,8 +118,7 @@ void ClientPort::Answer(fabric::ConnectionId connection,
   overflow_[connection].push_back(std::move(message));
 }
 
-bool ClientPort::AnswerValue(fabric::ConnectionId connection,
-                             wire::Reply reply,
+bool ClientPort::AnswerValue(fabric::ConnectionId connection, wire::Reply reply,
                              const wire::BufferGrant& buffer,
                              std::string_view value, uint64_t cookie) {
   reply.value_bytes = static_cast<uint32_t>(value.size());
@@ -133,14 +132,13 @@ bool ClientPort::AnswerValue(fabric::ConnectionId connection,
     Answer(connection, reply);
     return false;
   }
-  const fabric::WorkRequest write{
-      .opcode = fabric::Opcode::kWrite,
-      .signaled = cookie != 0,
-      .local = const_cast<char*>(value.data()),
-      .length_bytes = reply.value_bytes,
-      .remote_key = buffer.key,
-      .remote_address = buffer.address,
-      .cookie = cookie};
+  const fabric::WorkRequest write{.opcode = fabric::Opcode::kWrite,
+                                  .signaled = cookie != 0,
+                                  .local = const_cast<char*>(value.data()),
+                                  .length_bytes = reply.value_bytes,
+                                  .remote_key = buffer.key,
+                                  .remote_address = buffer.address,
+                                  .cookie = cookie};
   const bool posted =
       context_->fabric->Post(connection, std::span(&write, 1)) ==
       fabric::PostResult::kOk;

@@ -30,7 +30,7 @@ struct ClientRequest {
   wire::Request header;
   wire::BufferGrant buffer{};  // if header.flags & kHasBuffer
   std::string_view key;
-  std::string_view value;      // empty if it stays in the client's buffer
+  std::string_view value;  // empty if it stays in the client's buffer
 };
 
 class ClientPort {

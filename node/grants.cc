@@ -7,17 +7,16 @@
 
 namespace whale::node {
 
-void SendSegmentGrants(Context* context, Peers* peers,
-                       const logstore::Log& log, ServerId to, ShardId shard,
-                       Epoch epoch, uint64_t first, uint64_t last) {
+void SendSegmentGrants(Context* context, Peers* peers, const logstore::Log& log,
+                       ServerId to, ShardId shard, Epoch epoch, uint64_t first,
+                       uint64_t last) {
   wire::PeerHeader header{.type = wire::PeerMessageType::kSegmentGrants,
                           .shard = shard.value(),
                           .epoch = epoch.value()};
   std::string body;
   const auto flush = [&] {
     if (header.count == 0) return;
-    std::string message(reinterpret_cast<const char*>(&header),
-                        sizeof(header));
+    std::string message(reinterpret_cast<const char*>(&header), sizeof(header));
     message += body;
     peers->Send(to, std::as_bytes(std::span(message)));
     header.count = 0;
@@ -27,8 +26,8 @@ void SendSegmentGrants(Context* context, Peers* peers,
     if (!log.HasSegment(number)) continue;
     const wire::SegmentGrantEntry entry{
         .number = number,
-        .grant = ToWire(context->GrantOf(log.SegmentBase(number),
-                                         log.segment_bytes()))};
+        .grant = ToWire(
+            context->GrantOf(log.SegmentBase(number), log.segment_bytes()))};
     body.append(reinterpret_cast<const char*>(&entry), sizeof(entry));
     if (++header.count == wire::kMaxGrantsPerMessage) flush();
   }

@@ -27,9 +27,9 @@ inline wire::BufferGrant ToWire(const fabric::Grant& grant) {
 
 // Tells `to` where this server's segments [first, last] of the shard lie; those
 // not here are left out.
-void SendSegmentGrants(Context* context, Peers* peers,
-                       const logstore::Log& log, ServerId to, ShardId shard,
-                       Epoch epoch, uint64_t first, uint64_t last);
+void SendSegmentGrants(Context* context, Peers* peers, const logstore::Log& log,
+                       ServerId to, ShardId shard, Epoch epoch, uint64_t first,
+                       uint64_t last);
 
 }  // namespace whale::node
 

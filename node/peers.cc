@@ -66,8 +66,8 @@ void Peers::Drop(Peer& peer) {
     by_connection_.erase(connection);
     context_->fabric->Close(connection);
   }
-  for (const fabric::ConnectionId connection : {peer.in_delivery,
-                                                peer.in_chain}) {
+  for (const fabric::ConnectionId connection :
+       {peer.in_delivery, peer.in_chain}) {
     if (connection.value == 0) continue;
     by_connection_.erase(connection);
     unfenced_.push_back(connection);
@@ -90,7 +90,8 @@ int64_t Peers::NextDeadlineNs() const {
   for (const auto& [id, peer] : peers_) {
     if (!peer.up()) deadline = std::min(deadline, peer.retry_at_ns);
   }
-  if (!unfenced_.empty()) deadline = std::min(deadline, context_->now_ns + kRedialNs);
+  if (!unfenced_.empty())
+    deadline = std::min(deadline, context_->now_ns + kRedialNs);
   return deadline;
 }
 

@@ -65,6 +65,8 @@ class Peers {
   // Queues a message to `id`; lost if that incarnation goes away.
   void Send(ServerId id, std::span<const std::byte> message);
 
+  // Nothing of a dead or revoked connection can land any more.
+  bool AllFenced() const { return unfenced_.empty(); }
   // Takes away all rights of this server's connections into our memory.
   // False: a writer is stuck in mid-copy; try again.
   bool Revoke(ServerId id);

@@ -49,8 +49,7 @@ PrimaryRole::PrimaryRole(Context* context, Peers* peers, Answers* answers,
   for (size_t b = 0; b < backups_.size(); ++b) {
     Backup& backup = backups_[b];
     backup.id = configuration.members[b + 1];
-    backup.progress_cells =
-        area.progress_cells + b * 2 * logstore::kCellBytes;
+    backup.progress_cells = area.progress_cells + b * 2 * logstore::kCellBytes;
     Peer* peer = peers->Find(backup.id);
     WHALE_CHECK(peer != nullptr && peer->up());
     backup.link = Link(context, peer->out_delivery);
@@ -133,14 +132,13 @@ void PrimaryRole::Refuse(const primary::Write& write, wire::Result result,
 
 void PrimaryRole::StartPull(const primary::Write& write, Lsn lsn,
                             std::byte* to) {
-  const fabric::WorkRequest read{
-      .opcode = fabric::Opcode::kRead,
-      .signaled = true,
-      .local = to,
-      .length_bytes = write.value_bytes,
-      .remote_key = write.buffer.key,
-      .remote_address = write.buffer.address,
-      .cookie = Cookie(WorkKind::kPull, 0).Encode()};
+  const fabric::WorkRequest read{.opcode = fabric::Opcode::kRead,
+                                 .signaled = true,
+                                 .local = to,
+                                 .length_bytes = write.value_bytes,
+                                 .remote_key = write.buffer.key,
+                                 .remote_address = write.buffer.address,
+                                 .cookie = Cookie(WorkKind::kPull, 0).Encode()};
   if (write.buffer.length_bytes < write.value_bytes ||
       context_->fabric->Post(write.connection, std::span(&read, 1)) !=
           fabric::PostResult::kOk) {
@@ -157,9 +155,8 @@ void PrimaryRole::OnPulled(fabric::ConnectionId connection,
                            fabric::Outcome outcome) {
   // Completions of one connection come in the order posted.
   const auto it =
-      std::find_if(pulls_.begin(), pulls_.end(), [&](const auto& pull) {
-        return pull.first == connection;
-      });
+      std::find_if(pulls_.begin(), pulls_.end(),
+                   [&](const auto& pull) { return pull.first == connection; });
   if (it == pulls_.end()) return;
   const Lsn lsn = it->second;
   pulls_.erase(it);
@@ -338,20 +335,27 @@ void PrimaryRole::KeepSegmentsAhead() {
   }
   if (own_segments_until_ == before) return;
   for (const Backup& backup : backups_) {
-    if (backup.sender) GrantSegments(backup.id, before + 1, own_segments_until_);
+    if (backup.sender)
+      GrantSegments(backup.id, before + 1, own_segments_until_);
   }
 }
 
 void PrimaryRole::UpdateWritable() {
-  const uint64_t next = state_->log.SegmentOf(state_->log.end()) + 1;
-  bool granted = state_->log.HasSegment(next);
-  bool full = !granted && own_pool_full_;
-  for (const Backup& backup : backups_) {
-    const bool has = backup.sender && backup.sender->HasSegment(next);
-    granted &= has;
-    full |= !has && backup.cannot_grant == next;
+  const uint64_t current = state_->log.SegmentOf(state_->log.end());
+  uint64_t writable = current - 1;
+  bool full = false;
+  for (uint64_t number = current; number <= current + 1; ++number) {
+    bool granted = state_->log.HasSegment(number);
+    full = !granted && own_pool_full_;
+    for (const Backup& backup : backups_) {
+      const bool has = backup.sender && backup.sender->HasSegment(number);
+      granted &= has;
+      full |= !has && backup.cannot_grant == number;
+    }
+    if (!granted) break;
+    writable = number;
   }
-  ordering_.set_writable_segment(granted ? next : next - 1);
+  ordering_.set_writable_segment(writable);
   ordering_.set_pool_full(full);
 }
 
@@ -435,10 +439,9 @@ void PrimaryRole::Wake(Backup& backup) {
 }
 
 void PrimaryRole::WakeWhereNeeded() {
-  const bool everybody = committer_.awaits_replication() ||
-                         ordering_.has_deferred() ||
-                         ordering_.WindowBytes() * 2 >
-                             configuration_.window_bytes;
+  const bool everybody =
+      committer_.awaits_replication() || ordering_.has_deferred() ||
+      ordering_.WindowBytes() * 2 > configuration_.window_bytes;
   for (Backup& backup : backups_) {
     if (!backup.sender) continue;
     if (everybody || backup.sender->blocked_on_ring() ||
@@ -486,7 +489,8 @@ bool PrimaryRole::Turn() {
 }
 
 int64_t PrimaryRole::NextDeadlineNs() const {
-  int64_t deadline = std::max(session_scan_at_ns_, context_->now_ns + 1'000'000);
+  int64_t deadline =
+      std::max(session_scan_at_ns_, context_->now_ns + 1'000'000);
   const bool commit_untold = std::any_of(
       backups_.begin(), backups_.end(), [this](const Backup& backup) {
         return backup.sender && backup.link.usable() &&
@@ -535,6 +539,14 @@ void PrimaryRole::Stop() {
     answers_->Refuse(reply.connection, reply.type, reply.tag,
                      wire::Result::kWrongEpoch);
   });
+}
+
+bool PrimaryRole::drained() const {
+  const bool delivered =
+      std::all_of(backups_.begin(), backups_.end(), [](const Backup& backup) {
+        return !backup.sender || backup.sender->in_flight() == 0;
+      });
+  return delivered && (!forwarder_ || forwarder_->in_flight() == 0);
 }
 
 }  // namespace whale::node

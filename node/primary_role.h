@@ -58,8 +58,12 @@ class PrimaryRole final : private primary::OrderingEffects,
   // Persists, delivers, forwards, commits. True if there was anything to do.
   bool Turn();
   int64_t NextDeadlineNs() const;
-  // Ends the role as a sender: whoever waits is told to ask again.
+  // Ends the role as a sender: whoever waits is told to ask again. No Turn
+  // after it.
   void Stop();
+  // Nothing posted is in flight, and no connection broke with something in
+  // flight that may land yet.
+  bool drained() const;
 
   // Writes are taken: every backup is ready and the epoch has its first record.
   bool open() const { return begun_; }

@@ -55,8 +55,7 @@ void Replica::Serve(const Get& get) {
 }
 
 void Replica::ServeAsPrimary(const Get& get) {
-  const logstore::RecordHeader* record =
-      state_.index.Find(get.hash, get.key);
+  const logstore::RecordHeader* record = state_.index.Find(get.hash, get.key);
   const bool absent = record == nullptr || logstore::IsTombstone(*record);
   const auto answer = [this, absent, record, connection = get.connection,
                        tag = get.tag, buffer = get.buffer] {
@@ -86,19 +85,18 @@ void Replica::ServeAsPrimary(const Get& get) {
 bool Replica::Admit(const ClientRequest& request) {
   const wire::Request& header = request.header;
   wire::Result result = wire::Result::kOk;
-  if (phase_ != proto::SHARD_ACTIVE && !Planted(PlantedBug::kFencedServes)) {
+  if ((phase_ != proto::SHARD_ACTIVE || stopping_) &&
+      !Planted(PlantedBug::kFencedServes)) {
     result = wire::Result::kUnavailable;
-  } else if (!configuration_ ||
-             header.epoch != configuration_->epoch.value()) {
+  } else if (!configuration_ || header.epoch != configuration_->epoch.value()) {
     result = wire::Result::kWrongEpoch;
   } else if (header.type != wire::RequestType::kGet && primary_ == nullptr) {
     result = wire::Result::kNotServing;
   }
   if (result == wire::Result::kOk) return true;
   answers_.Refuse(request.connection, header.type, header.tag, result,
-                  result == wire::Result::kUnavailable
-                      ? wire::Reason::kStarting
-                      : wire::Reason::kNone);
+                  result == wire::Result::kUnavailable ? wire::Reason::kStarting
+                                                       : wire::Reason::kNone);
   return false;
 }
 
@@ -156,9 +154,9 @@ void Replica::OnPeerMessage(ServerId from, std::span<const std::byte> message) {
   if (active && header.epoch == epoch) {
     DispatchMessage(from, message);
   } else if (header.epoch > epoch && early_.size() < kMaxEarlyMessages) {
-    early_.push_back({from, std::string(reinterpret_cast<const char*>(
-                                            message.data()),
-                                        message.size())});
+    early_.push_back(
+        {from, std::string(reinterpret_cast<const char*>(message.data()),
+                           message.size())});
   }
 }
 
@@ -264,6 +262,7 @@ void Replica::CollectBroken(std::vector<ServerId>* broken) const {
 
 bool Replica::Turn() {
   Reconcile();
+  if (stopping_ || phase_ != proto::SHARD_ACTIVE) return false;
   bool busy = false;
   if (primary_) busy |= primary_->Turn();
   if (backup_) {
@@ -276,13 +275,14 @@ bool Replica::Turn() {
       ++report_generation_;
     }
   }
-  if (phase_ == proto::SHARD_ACTIVE) SaveWatermarks();
+  SaveWatermarks();
   return busy;
 }
 
 int64_t Replica::NextDeadlineNs() const {
   // Reconciling waits for connections; they are tried again by the peers.
   int64_t deadline = INT64_MAX;
+  if (stopping_ || phase_ != proto::SHARD_ACTIVE) return deadline;
   if (primary_) deadline = std::min(deadline, primary_->NextDeadlineNs());
   if (backup_) deadline = std::min(deadline, backup_->NextDeadlineNs());
   return deadline;

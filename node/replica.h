@@ -42,9 +42,11 @@ class Replica final : private ReadGate {
  public:
   // Recovers the shard from the pool. Errors: kDataLoss (its state block),
   // kResourceExhausted.
-  static absl::StatusOr<std::unique_ptr<Replica>> Recover(
-      Context* context, Peers* peers, ClientPort* clients, const Lease* lease,
-      ShardId shard);
+  static absl::StatusOr<std::unique_ptr<Replica>> Recover(Context* context,
+                                                          Peers* peers,
+                                                          ClientPort* clients,
+                                                          const Lease* lease,
+                                                          ShardId shard);
 
   // --- Control ---
   void OnDirective(const proto::ShardDirective& directive);
@@ -94,7 +96,10 @@ class Replica final : private ReadGate {
 
   // replica_change.cc
   void Reconcile();
-  void StopAsSender(Epoch ended);
+  void BeginStop(Epoch ended);
+  // Nothing that this server posted can land at a peer any more.
+  bool Drained() const;
+  void FinishStop();
   bool Seal();
   void Adopt();
   bool Activate();
@@ -117,13 +122,15 @@ class Replica final : private ReadGate {
   std::unique_ptr<Landing> landing_;
 
   chain::ReplicaState state_;
-  logstore::ShardState saved_;   // as it is in the pool
+  logstore::ShardState saved_;  // as it is in the pool
   proto::ShardPhase phase_ = proto::SHARD_RECOVERED;
   proto::ShardDirective wanted_;
   std::string damage_;
   std::string note_;
   uint64_t report_generation_ = 1;
   uint64_t epoch_cell_sequence_ = 0;
+  // Ordering, forwarding and serving have ended; posted work may be in flight.
+  bool stopping_ = false;
   // Epoch for which this very process ended all others; 0: none yet.
   Epoch sealed_for_;
 

@@ -29,10 +29,14 @@ void Replica::Reconcile() {
   const Epoch epoch(wanted_.epoch());
   switch (wanted_.step()) {
     case proto::STEP_STOP:
-      if (epoch > saved_.ended_epoch) StopAsSender(epoch);
+      if (epoch > saved_.ended_epoch) BeginStop(epoch);
+      if (stopping_ && Drained()) FinishStop();
       return;
     case proto::STEP_SEAL:
-      if (epoch > saved_.ended_epoch) StopAsSender(epoch);
+      // What did not drain is revoked by the receivers: the directive names us
+      // to them.
+      if (epoch > saved_.ended_epoch) BeginStop(epoch);
+      if (stopping_) FinishStop();
       if (epoch == saved_.ended_epoch && phase_ == proto::SHARD_STOPPED) {
         Seal();
       }
@@ -49,10 +53,25 @@ void Replica::Reconcile() {
   }
 }
 
-void Replica::StopAsSender(Epoch ended) {
-  if (primary_ != nullptr) primary_->Stop();
-  if (reads_ != nullptr) reads_->Stop();
-  if (confirm_ != nullptr) confirm_->Stop();
+void Replica::BeginStop(Epoch ended) {
+  if (!stopping_) {
+    if (primary_ != nullptr) primary_->Stop();
+    if (reads_ != nullptr) reads_->Stop();
+    if (confirm_ != nullptr) confirm_->Stop();
+  }
+  stopping_ = true;
+  saved_.ended_epoch = ended;
+  StoreEpochCell(Epoch());
+  SaveState();
+}
+
+bool Replica::Drained() const {
+  return (primary_ == nullptr || primary_->drained()) &&
+         (backup_ == nullptr || backup_->drained());
+}
+
+void Replica::FinishStop() {
+  stopping_ = false;
   if (primary_ != nullptr) {
     // What clients had not handed over yet was never delivered to anybody.
     const Lsn ready = primary_->ready_end();
@@ -61,15 +80,11 @@ void Replica::StopAsSender(Epoch ended) {
     state_.backup_log.DropFrom(ready);
     state_.log.set_end(ready);
   }
-  saved_.ended_epoch = ended;
-  StoreEpochCell(Epoch());
-  SaveState();
   SetPhase(proto::SHARD_STOPPED);
-  if (!Planted(PlantedBug::kFencedServes)) {
-    reads_.reset();
-    confirm_.reset();
-    primary_.reset();
-  }
+  if (Planted(PlantedBug::kFencedServes)) return;
+  reads_.reset();
+  confirm_.reset();
+  primary_.reset();
 }
 
 bool Replica::Seal() {
@@ -81,8 +96,12 @@ bool Replica::Seal() {
       return false;
     }
   }
+  if (!peers_->AllFenced()) {
+    note_ = "a dead peer's writes are not fenced yet";
+    return false;
+  }
   if (backup_ != nullptr) {
-    backup_->Announce();
+    backup_->AnnounceFinally();
     ring_is_complete_ = backup_->caught_up();
   }
   if (Planted(PlantedBug::kReportBeforePersist)) {
@@ -112,8 +131,7 @@ void Replica::PersistAll() {
   if (domain.persist_is_free()) return;
   state_.log.Persist(saved_.durable, state_.backup_log.announced());
   const logstore::ShardArea area = context_->pool->Area(shard_);
-  const size_t ring_bytes =
-      size_t{context_->pool->geometry().ring_slots} * 64;
+  const size_t ring_bytes = size_t{context_->pool->geometry().ring_slots} * 64;
   for (const std::byte* ring : area.rings) domain.WriteBack(ring, ring_bytes);
   domain.WriteBack(area.delivery_cells, 2 * logstore::kCellBytes);
   domain.Fence();
@@ -168,8 +186,8 @@ bool Replica::PeersAreUp(const Configuration& configuration) {
 
 bool Replica::Activate() {
   const Epoch epoch(wanted_.epoch());
-  const bool resumed = Planted(PlantedBug::kEpochResumed) &&
-                       phase_ == proto::SHARD_RECOVERED;
+  const bool resumed =
+      Planted(PlantedBug::kEpochResumed) && phase_ == proto::SHARD_RECOVERED;
   if (saved_.epoch != epoch || saved_.ended_epoch != epoch ||
       (phase_ != proto::SHARD_ADOPTED && !resumed)) {
     return false;
@@ -189,8 +207,8 @@ bool Replica::Activate() {
     primary_ = std::make_unique<PrimaryRole>(
         context_, peers_, &answers_, static_cast<ReadGate*>(this), &state_,
         landing_.get(), configuration);
-    confirm_ = std::make_unique<EpochConfirm>(
-        context_, shard_, landing_.get(), primary_.get(), configuration);
+    confirm_ = std::make_unique<EpochConfirm>(context_, shard_, landing_.get(),
+                                              primary_.get(), configuration);
   } else {
     backup_ = std::make_unique<BackupRole>(context_, peers_, &state_,
                                            configuration, saved_.ring);
@@ -234,9 +252,15 @@ void Replica::SaveWatermarks() {
 
 void Replica::Shutdown() {
   if (phase_ != proto::SHARD_ACTIVE) return;
-  if (backup_ != nullptr) backup_->Announce();
-  StopAsSender(saved_.ended_epoch);
+  BeginStop(saved_.ended_epoch);
+  if (backup_ != nullptr) backup_->AnnounceFinally();
+  FinishStop();
+  EndRoles();
   PersistAll();
+  saved_.announced = state_.backup_log.announced();
+  saved_.durable = state_.backup_log.durable();
+  saved_.committed = std::min(state_.committed, saved_.announced);
+  SaveState();
 }
 
 }  // namespace whale::node

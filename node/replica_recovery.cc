@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "common/hash.h"
-#include "common/status_macros.h"
 #include "common/remote_memory.h"
+#include "common/status_macros.h"
 #include "logstore/metadata_record.h"
 #include "logstore/recovery.h"
 #include "metadata_mcast/cells.h"
@@ -13,9 +13,11 @@
 
 namespace whale::node {
 
-absl::StatusOr<std::unique_ptr<Replica>> Replica::Recover(
-    Context* context, Peers* peers, ClientPort* clients, const Lease* lease,
-    ShardId shard) {
+absl::StatusOr<std::unique_ptr<Replica>> Replica::Recover(Context* context,
+                                                          Peers* peers,
+                                                          ClientPort* clients,
+                                                          const Lease* lease,
+                                                          ShardId shard) {
   std::unique_ptr<Replica> replica(
       new Replica(context, peers, clients, lease, shard));
   WHALE_ASSIGN_OR_RETURN(
@@ -131,10 +133,9 @@ void Replica::RecoverRecords() {
   for (const logstore::MetadataEntry& entry : RingMetadata(saved_.ring)) {
     in_ring.insert(entry.header.lsn);
   }
-  ring_is_complete_ =
-      std::all_of(holes.begin(), holes.end(), [&](const logstore::Hole& h) {
-        return in_ring.contains(h.lsn.value());
-      });
+  ring_is_complete_ = std::all_of(
+      holes.begin(), holes.end(),
+      [&](const logstore::Hole& h) { return in_ring.contains(h.lsn.value()); });
 }
 
 }  // namespace whale::node

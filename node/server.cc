@@ -35,7 +35,8 @@ class Server::Impl {
  private:
   static constexpr size_t kEventsPerPoll = 128;
 
-  Impl() : peers_(&context_), clients_(&context_), reports_(&context_, &lease_) {}
+  Impl()
+      : peers_(&context_), clients_(&context_), reports_(&context_, &lease_) {}
 
   void TakeDirective();
   bool CheckCluster(const proto::Directive& directive);
@@ -167,14 +168,12 @@ void Server::Impl::OnConnectRequest(const fabric::Event& event) {
     context_.fabric->Reject(
         event.connection,
         "protocol version " + std::to_string(hello.protocol_version) +
-            " is not spoken here, " +
-            std::to_string(wire::kProtocolVersion) +
+            " is not spoken here, " + std::to_string(wire::kProtocolVersion) +
             " is; use the same release on both sides");
   } else if (hello.to_server != context_.options.id.value()) {
     context_.fabric->Reject(event.connection, "meant for another server");
-  } else if (theirs != cluster &&
-             !(hello.purpose == wire::Purpose::kClient &&
-               theirs == logstore::Uuid{})) {
+  } else if (theirs != cluster && !(hello.purpose == wire::Purpose::kClient &&
+                                    theirs == logstore::Uuid{})) {
     context_.fabric->Reject(event.connection, "meant for another cluster");
   } else if (hello.purpose == wire::Purpose::kClient) {
     clients_.OnConnectRequest(event);
@@ -331,9 +330,8 @@ Server::~Server() = default;
 absl::StatusOr<std::unique_ptr<Server>> Server::Create(
     const ServerOptions& options, fabric::Fabric* fabric, logstore::Pool* pool,
     Clock* clock, ControlLink* control) {
-  WHALE_ASSIGN_OR_RETURN(
-      std::unique_ptr<Impl> impl,
-      Impl::Create(options, fabric, pool, clock, control));
+  WHALE_ASSIGN_OR_RETURN(std::unique_ptr<Impl> impl,
+                         Impl::Create(options, fabric, pool, clock, control));
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 

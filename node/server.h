@@ -36,13 +36,13 @@ class ControlLink {
 
 struct ServerOptions {
   ServerId id;
-  Incarnation incarnation;       // differs from all earlier lives
-  std::string http_address;      // for status only
+  Incarnation incarnation;   // differs from all earlier lives
+  std::string http_address;  // for status only
   uint32_t client_credits = 256;
   uint32_t max_deferred_writes = 4096;  // per shard, waiting for the window
   int64_t session_lease_ns = 60'000'000'000;
-  int64_t spin_ns = 20'000;      // before sleeping (the process shell's concern
-                                 // and the slow timer's)
+  int64_t spin_ns = 20'000;  // before sleeping (the process shell's concern
+                             // and the slow timer's)
 };
 
 class Server {

@@ -24,8 +24,8 @@ void Committer::StoreCommitCell() {
   cell.epoch = options_.epoch.value();
   cell.committed = state_->committed.value();
   cell.sequence = ++cell_sequence_;
-  metadata_mcast::StoreOwnCell(
-      state_->pool->Area(state_->shard).commit_cells, cell);
+  metadata_mcast::StoreOwnCell(state_->pool->Area(state_->shard).commit_cells,
+                               cell);
 }
 
 void Committer::SetStart(size_t backup, Lsn durable, Lsn delivery_start) {

@@ -60,12 +60,13 @@ void Ordering::RefuseDeferred(wire::Result result, wire::Reason reason) {
 
 Ordering::Admission Ordering::Admit(uint64_t record_bytes) {
   if (WindowBytes() >= options_.window_bytes) return Admission::kWindowFull;
-  if (state_->log.Fits(record_bytes)) return Admission::kOk;
-  const uint64_t next = state_->log.SegmentOf(state_->log.end()) + 1;
-  if (next > writable_segment_) {
+  const uint64_t current = state_->log.SegmentOf(state_->log.end());
+  const bool fits =
+      current <= writable_segment_ && state_->log.Fits(record_bytes);
+  if (!fits && current + 1 > writable_segment_) {
     return pool_full_ ? Admission::kPoolFull : Admission::kNoSegment;
   }
-  state_->log.EnterNextSegment(options_.epoch);
+  if (!fits) state_->log.EnterNextSegment(options_.epoch);
   return Admission::kOk;
 }
 
@@ -172,9 +173,8 @@ Lsn Ordering::AppendControl(RecordType type, SessionId session,
                             std::string_view value) {
   logstore::Log& log = state_->log;
   const Lsn lsn = log.Reserve(0, value.size());
-  log.Write(lsn,
-            {.type = type, .epoch = options_.epoch, .session = session}, {},
-            value);
+  log.Write(lsn, {.type = type, .epoch = options_.epoch, .session = session},
+            {}, value);
   state_->Learn(lsn, log.HeaderAt(lsn), 0, true);
   return lsn;
 }
@@ -187,9 +187,9 @@ void Ordering::OpenSession(const Write& request) {
     return;
   }
   if (Admit(logstore::RecordBytes(0, 0)) != Admission::kOk) {
-    effects_->Refuse(request, wire::Result::kResourceExhausted,
-                     pool_full_ ? wire::Reason::kPoolFull
-                                : wire::Reason::kWindowFull);
+    effects_->Refuse(
+        request, wire::Result::kResourceExhausted,
+        pool_full_ ? wire::Reason::kPoolFull : wire::Reason::kWindowFull);
     return;
   }
   reply.after = AppendControl(RecordType::kSessionOpen, request.session, {});
@@ -202,10 +202,9 @@ void Ordering::EndSession(SessionId session) {
 }
 
 bool Ordering::BeginEpoch(Lsn committed_start) {
-  const logstore::EpochStartValue value{
-      .epoch = options_.epoch.value(),
-      .committed = committed_start.value(),
-      .start = options_.start.value()};
+  const logstore::EpochStartValue value{.epoch = options_.epoch.value(),
+                                        .committed = committed_start.value(),
+                                        .start = options_.start.value()};
   if (Admit(logstore::RecordBytes(0, sizeof(value))) != Admission::kOk) {
     return false;
   }

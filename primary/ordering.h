@@ -1,5 +1,6 @@
 // The primary orders writes: decides each against the ordered state, gives it
-// an LSN and puts it into the log; recognises retries (protocol, sections 4, 9).
+// an LSN and puts it into the log; recognises retries (protocol, sections 4,
+// 9).
 //
 // Pure but for the log's memory: what must be answered, awaited or READ is told
 // to `OrderingEffects`.
@@ -82,8 +83,8 @@ class Ordering {
   bool TryOrder(const Write& write, wire::Reason* why);
   // Answers retries and requests of unknown sessions; false: it is new.
   bool AnswerKnown(const Write& write);
-  void AnswerNoEffect(const Write& write, wire::Result result,
-                      uint64_t version, Lsn observed);
+  void AnswerNoEffect(const Write& write, wire::Result result, uint64_t version,
+                      Lsn observed);
   void Append(const Write& write, logstore::RecordType type);
   Lsn AppendControl(logstore::RecordType type, SessionId session,
                     std::string_view value);
