@@ -83,10 +83,8 @@ class ClusterClient::Impl {
     grpc::ClientContext context;
     const absl::Duration time =
         TimeForOne(deadline - absl::Now(), wait, channels_.size());
-    context.set_deadline(std::min(deadline, absl::Now() + time) ==
-                                 absl::InfiniteFuture()
-                             ? std::chrono::system_clock::time_point::max()
-                             : absl::ToChronoTime(absl::Now() + time));
+    context.set_deadline(
+        absl::ToChronoTime(std::min(deadline, absl::Now() + time)));
     {
       std::lock_guard lock(mutex_);
       if (cancelled_) return Cancelled();

@@ -11,12 +11,16 @@
 
 namespace whale::control {
 
+inline constexpr uint64_t kMinSegmentBytes = 8 << 20;
+
 // The cluster that is formed when `replicas` servers with empty pools, ids 1
 // to `replicas`, have registered.
 struct ClusterOptions {
   uint32_t replicas = 3;
   uint32_t shard_count = 8;
   uint64_t segment_bytes = 0;  // 0: what the servers' pools have
+  // Smaller than the default only in simulated clusters.
+  uint64_t min_segment_bytes = kMinSegmentBytes;
   uint32_t primaries_on = 0;   // 0: spread evenly; else all on this server
 
   uint32_t mirrors = 1;                        // clamped to replicas - 1
@@ -43,7 +47,6 @@ struct CoreOptions {
 inline constexpr uint64_t kMinLeaseUs = 100'000;
 inline constexpr uint64_t kMaxLeaseUs = 60'000'000;
 inline constexpr uint64_t kMinWindowBytes = 64 << 10;
-inline constexpr uint64_t kMinSegmentBytes = 8 << 20;
 inline constexpr uint32_t kMaxReplicas = 16;
 inline constexpr uint32_t kMaxShards = 4096;
 // Session ids are made durable in blocks of this size.

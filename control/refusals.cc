@@ -58,10 +58,10 @@ std::string WhyNotForNew(const proto::ServerReport& report,
         report.segment_bytes(), " bytes; the cluster to be formed wants ",
         wanted.segment_bytes, ": create the pool again with that size");
   }
-  if (report.segment_bytes() < kMinSegmentBytes) {
+  if (report.segment_bytes() < wanted.min_segment_bytes) {
     return absl::StrCat("the pool of server ", report.server_id(),
                         " has segments of ", report.segment_bytes(),
-                        " bytes; at least ", kMinSegmentBytes,
+                        " bytes; at least ", wanted.min_segment_bytes,
                         " are needed: create the pool again");
   }
   return "";

@@ -1,6 +1,8 @@
 #include "control/rpc_server.h"
 
+#include <grpc/support/log.h>
 #include <grpcpp/grpcpp.h>
+#include <stdlib.h>
 
 #include <chrono>
 #include <map>
@@ -21,6 +23,14 @@ constexpr int kMinPingIntervalMs = 1000;
 grpc::Status ToGrpc(const absl::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()),
                       std::string(status.message()));
+}
+
+// gRPC writes to standard error what is an answer to somebody here (a port in
+// use, garbage from a peer). Whoever asks for its log gets it.
+void QuietLog() {
+  if (getenv("GRPC_VERBOSITY") == nullptr) {
+    gpr_set_log_function([](gpr_log_func_args*) {});
+  }
 }
 
 using ProcessKey = std::pair<ServerId, Incarnation>;
@@ -280,6 +290,7 @@ class RpcServer::Impl {
         admin_(loop) {}
 
   absl::Status Listen(const std::string& address) {
+    QuietLog();
     grpc::ServerBuilder builder;
     // Otherwise two coordinators could share one port unnoticed.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
