@@ -12,6 +12,7 @@ control::CoreOptions CoordinatorOptions(const ClusterSetup& setup) {
   control::CoreOptions options;
   options.cluster.replicas = setup.servers;
   options.cluster.shard_count = setup.shards;
+  options.cluster.min_segment_bytes = 4096;
   options.cluster.mirrors = setup.mirrors;
   options.cluster.by_value_max_bytes = setup.by_value_max_bytes;
   options.cluster.window_bytes = setup.window_bytes;

@@ -113,6 +113,19 @@ void CoordinatorNode::OnServerGone(ServerId server, Incarnation incarnation) {
   });
 }
 
+std::string CoordinatorNode::Warnings() const {
+  if (core_ == nullptr) return "\n  the coordinator is down";
+  std::string text;
+  if (!core_->resigned().empty()) {
+    absl::StrAppend(&text, "\n  resigned: ", core_->resigned());
+  }
+  const proto::ClusterStatus status = core_->Status(clock_->NowNs());
+  for (const std::string& warning : status.warnings()) {
+    absl::StrAppend(&text, "\n  ", warning);
+  }
+  return text;
+}
+
 absl::Status CoordinatorNode::OpenSession(SessionSink done) {
   if (!running() || world_->now_ns() < paused_until_ns_) {
     return absl::UnavailableError("the coordinator does not answer");

@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <string>
 
 #include "control/coordinator_core.h"
 #include "sim/sim_clock.h"
@@ -45,6 +46,8 @@ class CoordinatorNode {
   const proto::ClusterMap* map() const {
     return core_ == nullptr ? nullptr : &core_->map();
   }
+  // For people: what an operator would be warned of.
+  std::string Warnings() const;
   int64_t session_lease_ns() const {
     return static_cast<int64_t>(options_.session_lease_us) * 1000;
   }
