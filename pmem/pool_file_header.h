@@ -25,7 +25,7 @@ namespace whale::pmem {
 
 inline constexpr uint64_t kPageBytes = 4096;
 inline constexpr uint64_t kGuardBytes = fabric::kGuardBytes;
-inline constexpr uint64_t kPoolFileMagic = 0x3130'4650'454c'4857;  // "WHELPF01"
+inline constexpr uint64_t kPoolFileMagic = 0x3146'5045'4c41'4857;  // "WHALEPF1"
 inline constexpr uint32_t kPoolFileVersion = 1;
 
 enum class DomainKind : uint8_t { kShm = 1, kPmem = 2 };
