@@ -72,14 +72,21 @@ void FabricConformance::PollOnce(size_t index) {
   }
 }
 
-bool FabricConformance::PollUntil(absl::FunctionRef<bool()> done) {
+bool FabricConformance::PumpUntil(absl::FunctionRef<bool()> done) {
   const auto give_up = std::chrono::steady_clock::now() + kPatience;
   while (!done()) {
-    for (size_t i = 0; i < ends_.size(); ++i) PollOnce(i);
     fixture_->Pump();
     if (std::chrono::steady_clock::now() > give_up) return false;
   }
   return true;
+}
+
+bool FabricConformance::PollUntil(absl::FunctionRef<bool()> done) {
+  return PumpUntil([&] {
+    if (done()) return true;
+    for (size_t i = 0; i < ends_.size(); ++i) PollOnce(i);
+    return false;
+  });
 }
 
 void FabricConformance::PollMore() {

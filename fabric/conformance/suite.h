@@ -90,6 +90,8 @@ class FabricConformance : public testing::TestWithParam<Provider> {
 
   // Polls all three ends until `done` or for a long time; false: in vain.
   bool PollUntil(absl::FunctionRef<bool()> done);
+  // As PollUntil, but polls nobody.
+  bool PumpUntil(absl::FunctionRef<bool()> done);
   // Polls as often as it takes for something unexpected to show.
   void PollMore();
   void PollOnce(size_t end);

@@ -176,9 +176,4 @@ uint64_t RingReceiver::control() const {
   return __atomic_load_n(&header()->control, __ATOMIC_ACQUIRE);
 }
 
-void RingReceiver::Prefetch() const {
-  __builtin_prefetch(data_ + (position_ & (ring_bytes_ - 1)));
-  __builtin_prefetch(data_ + ((position_ + 64) & (ring_bytes_ - 1)));
-}
-
 }  // namespace whale::fabric::shm

@@ -90,8 +90,6 @@ class RingReceiver {
   bool TakeWantsRoom();
   // Number of packets announced.
   uint64_t control() const;
-  // Fetches what Next will touch.
-  void Prefetch() const;
 
  private:
   RingHeader* header() const;
