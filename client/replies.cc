@@ -143,6 +143,8 @@ void Core::Impl::OnAnswer(PendingOperation* operation, const wire::Reply& reply,
       }
       break;
     case Result::kWrongEpoch:
+      // Also the answer to what was unfinished when its epoch ended.
+      operation->in_doubt |= operation->is_write;
       OnWrongEpoch(operation);
       break;
     case Result::kNotServing:
