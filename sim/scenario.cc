@@ -172,6 +172,9 @@ std::string Run::State() {
     if (!server.running()) continue;
     const proto::ServerReport& report = server.server()->last_report();
     absl::StrAppend(&text, "\n  server ", server.node(), " ", report.note());
+    for (uint32_t peer : report.dead_peers()) {
+      absl::StrAppend(&text, " lost ", peer);
+    }
     for (const proto::ShardReport& shard : report.shards()) {
       absl::StrAppend(&text, "\n    ", shard.ShortDebugString());
     }
