@@ -43,6 +43,10 @@ uint32_t CopyPortable(uint32_t crc, uint8_t* to, const uint8_t* from,
 
 #if defined(__x86_64__)
 
+// Words at any address, of memory of any type.
+typedef uint64_t __attribute__((aligned(1), may_alias)) AnyWord64;
+typedef uint32_t __attribute__((aligned(1), may_alias)) AnyWord32;
+
 const bool kHasSse42 = __builtin_cpu_supports("sse4.2") != 0;
 
 __attribute__((target("sse4.2"))) uint32_t ExtendSse42(uint32_t crc,
@@ -74,17 +78,13 @@ __attribute__((target("sse4.2"))) uint32_t CopySse42(uint32_t crc, uint8_t* to,
   uint64_t state = ~crc;
   for (; length_bytes >= 8; to += 8, from += 8, length_bytes -= 8) {
     // volatile: one load, so that what is stored is what is checksummed.
-    const uint64_t word =
-        *reinterpret_cast<const volatile __attribute__((aligned(1), may_alias))
-                          uint64_t*>(from);
+    const uint64_t word = *reinterpret_cast<const volatile AnyWord64*>(from);
     std::memcpy(to, &word, 8);
     state = _mm_crc32_u64(state, word);
   }
   auto tail = static_cast<uint32_t>(state);
   if (length_bytes >= 4) {
-    const uint32_t word =
-        *reinterpret_cast<const volatile __attribute__((aligned(1), may_alias))
-                          uint32_t*>(from);
+    const uint32_t word = *reinterpret_cast<const volatile AnyWord32*>(from);
     std::memcpy(to, &word, 4);
     tail = _mm_crc32_u32(tail, word);
     to += 4;
