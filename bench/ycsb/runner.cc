@@ -45,7 +45,7 @@ class Crew {
         workers_(options.threads) {}
 
   absl::StatusOr<PhaseResult> Run(
-      const std::function<void(const Progress&)>& report) {
+      const std::function<bool(const Progress&)>& report) {
     std::vector<std::thread> threads;
     for (uint32_t t = 0; t < options_.threads; ++t) {
       threads.emplace_back([this, t] { Thread(t); });
@@ -59,6 +59,7 @@ class Crew {
     lock.unlock();
     for (std::thread& thread : threads) thread.join();
     if (!status_.ok()) return status_;
+    if (cancelled_) return absl::CancelledError("interrupted");
     return Collect(NsBetween(start, end_));
   }
 
@@ -88,7 +89,7 @@ class Crew {
 
   // Reports once a second until all have finished. `lock` holds mutex_.
   void Watch(std::unique_lock<std::mutex>& lock, SteadyClock::time_point start,
-             const std::function<void(const Progress&)>& report) {
+             const std::function<bool(const Progress&)>& report) {
     uint64_t last_done = 0;
     auto last = start;
     const auto finished = [this] { return finished_ == options_.threads; };
@@ -97,8 +98,12 @@ class Crew {
       const auto now = SteadyClock::now();
       uint64_t done = 0;
       for (const auto& worker : workers_) done += worker->done();
-      report(Progress{phase_, NsBetween(start, now), done, done - last_done,
-                      NsBetween(last, now), total_});
+      const Progress progress{phase_,           NsBetween(start, now), done,
+                              done - last_done, NsBetween(last, now),  total_};
+      if (!report(progress)) {
+        cancel_.store(true, std::memory_order_relaxed);
+        cancelled_ = true;
+      }
       last_done = done;
       last = now;
     }
@@ -136,6 +141,7 @@ class Crew {
   uint32_t ready_ = 0;
   uint32_t finished_ = 0;
   bool go_ = false;
+  bool cancelled_ = false;
   SteadyClock::time_point end_;
 };
 
@@ -165,7 +171,7 @@ double PhaseResult::throughput() const {
 absl::StatusOr<PhaseResult> RunPhase(
     Phase phase, const RunOptions& options, const StoreFactory& open,
     InsertSequence* sequence,
-    const std::function<void(const Progress&)>& report) {
+    const std::function<bool(const Progress&)>& report) {
   WHALE_CHECK(options.threads > 0 && options.pipeline > 0);
   return Crew(phase, options, open, sequence).Run(report);
 }

@@ -72,14 +72,15 @@ struct Progress {
   uint64_t total;
 };
 
-// Runs one phase. `report` is called once a second, from this thread.
+// Runs one phase. `report` is called once a second, from this thread; false
+// ends the phase early.
 // `sequence` says which records there are (kRun) and is advanced by inserts.
-// Errors: what opening a store said; failures of single operations are counted
-// instead.
+// Errors: what opening a store said; kCancelled (by `report`). Failures of
+// single operations are counted instead.
 absl::StatusOr<PhaseResult> RunPhase(
     Phase phase, const RunOptions& options, const StoreFactory& open,
     InsertSequence* sequence,
-    const std::function<void(const Progress&)>& report);
+    const std::function<bool(const Progress&)>& report);
 
 }  // namespace whale::bench::ycsb
 

@@ -75,7 +75,7 @@ class RunnerTest : public testing::Test {
   }
   absl::StatusOr<PhaseResult> Run(Phase phase) {
     return RunPhase(phase, options_, Factory(), &sequence_,
-                    [](const Progress&) {});
+                    [](const Progress&) { return true; });
   }
 
   Shared shared_;
@@ -170,7 +170,7 @@ TEST_F(RunnerTest, AStoreThatCannotBeOpenedEndsThePhase) {
     return std::make_unique<MapStore>(&shared_);
   };
   const auto result = RunPhase(Phase::kLoad, options_, open, &sequence_,
-                               [](const Progress&) {});
+                               [](const Progress&) { return true; });
   EXPECT_EQ(result.status().message(), "nobody there");
   EXPECT_TRUE(shared_.map.empty());
 }

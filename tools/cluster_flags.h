@@ -1,0 +1,33 @@
+// The flags of every command that talks to a cluster, and connecting by them.
+#ifndef WHALE_TOOLS_CLUSTER_FLAGS_H_
+#define WHALE_TOOLS_CLUSTER_FLAGS_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "tools/options.h"
+#include "whale/client.h"
+
+namespace whale::tools {
+
+struct ClusterFlags {
+  std::vector<std::string> cluster = {"127.0.0.1:7400"};
+  absl::Duration timeout = absl::Seconds(5);
+  std::string fabric = "auto";
+};
+
+void AddClusterFlags(Options* options, ClusterFlags* flags);
+
+// Errors: as Client::Connect; kInvalidArgument (no address, no HOST:PORT).
+absl::StatusOr<std::unique_ptr<Client>> ConnectTo(const ClusterFlags& flags);
+absl::Status CheckAddresses(const std::vector<std::string>& addresses);
+
+void AddDurabilityFlag(Options* options, WriteOptions* write);
+void AddReadFlags(Options* options, ReadOptions* read);
+
+}  // namespace whale::tools
+
+#endif  // WHALE_TOOLS_CLUSTER_FLAGS_H_

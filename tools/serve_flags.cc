@@ -1,0 +1,48 @@
+#include "tools/serve_flags.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace whale::tools {
+
+void AddPoolFlags(Options* options, ServeFlags* flags) {
+  options->AddBytes("pool-bytes", &flags->pool_bytes,
+                    "size of a server's pool when it is made");
+  options->AddBytes("segment-bytes", &flags->segment_bytes,
+                    "size of the log's segments when a pool is made; a power "
+                    "of two, the same on all servers");
+  options->AddCount("ring-slots", &flags->ring_slots,
+                    "metadata records on their way when a pool is made; a "
+                    "power of two",
+                    64, 1 << 20);
+  options->AddString("domain", &flags->domain,
+                     "memory of the pool: shm (survives processes), pmem "
+                     "(persistent memory, DAX)");
+  options->AddFlag("allow-non-dax", &flags->allow_non_dax,
+                   "take domain pmem on a file system without DAX; survives "
+                   "processes only");
+  options->AddDuration("spin", &flags->spin,
+                       "how long an idle worker looks for work before it "
+                       "sleeps");
+}
+
+void AddServeFlags(Options* options, ServeFlags* flags) {
+  AddPoolFlags(options, flags);
+  options->AddString("fabric", &flags->fabric,
+                     "network between processes: shm");
+  AddLogFlags(options, &flags->log);
+}
+
+std::vector<std::string> ServeArguments(const ServeFlags& flags) {
+  std::vector<std::string> arguments = {
+      "--segment-bytes", absl::StrCat(flags.segment_bytes),
+      "--ring-slots",    absl::StrCat(flags.ring_slots),
+      "--fabric",        flags.fabric,
+      "--domain",        flags.domain,
+      "--spin",          absl::FormatDuration(flags.spin),
+      "--log-level",     flags.log.level,
+      "--log-format",    flags.log.format};
+  if (flags.allow_non_dax) arguments.push_back("--allow-non-dax");
+  return arguments;
+}
+
+}  // namespace whale::tools

@@ -1,0 +1,194 @@
+#include "tools/server_metrics.h"
+
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <sstream>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+
+namespace whale::tools {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+using Labels = std::vector<ClientMetric::Label>;
+
+// Collects families in order.
+class Families {
+ public:
+  MetricFamily& Family(const std::string& name, const std::string& help,
+                       MetricType type) {
+    MetricFamily& family = families_.emplace_back();
+    family.name = "whale_" + name;
+    family.help = help;
+    family.type = type;
+    return family;
+  }
+  static void Add(MetricFamily& family, double value, Labels labels = {}) {
+    ClientMetric& metric = family.metric.emplace_back();
+    metric.label = std::move(labels);
+    metric.counter.value = value;
+    metric.gauge.value = value;
+  }
+  std::string Text() const {
+    std::ostringstream out;
+    prometheus::TextSerializer().Serialize(out, families_);
+    return out.str();
+  }
+
+ private:
+  std::vector<MetricFamily> families_;
+};
+
+void AddCounters(const node::Server::Counters& c, Families* families) {
+  MetricFamily& requests = families->Family(
+      "requests_total", "Requests of clients answered", MetricType::Counter);
+  const auto request = [&](const char* type, uint64_t count) {
+    Families::Add(requests, static_cast<double>(count), {{"type", type}});
+  };
+  request("get", c.gets);
+  request("put", c.puts);
+  request("delete", c.deletes);
+  request("compare", c.compares);
+  MetricFamily& refused = families->Family(
+      "refused_total", "Requests refused, by reason", MetricType::Counter);
+  const auto refusal = [&](const char* reason, uint64_t count) {
+    Families::Add(refused, static_cast<double>(count), {{"reason", reason}});
+  };
+  refusal("window", c.refused_window);
+  refusal("pool", c.refused_pool);
+  refusal("epoch", c.refused_epoch);
+  const auto counter = [&](const char* name, const char* help, uint64_t count) {
+    Families::Add(families->Family(name, help, MetricType::Counter),
+                  static_cast<double>(count));
+  };
+  counter("written_bytes_total", "Bytes of values written by clients",
+          c.bytes_written);
+  counter("read_bytes_total", "Bytes of values read by clients", c.bytes_read);
+  counter("commits_total", "Records committed", c.commits);
+  counter("duplicates_total", "Retries recognised", c.duplicates);
+  counter("forwarded_reads_total", "Reads whose value came from another server",
+          c.forwarded_reads);
+  counter("commit_cell_reads_total", "One-sided reads of a commit cell",
+          c.commit_cell_reads);
+  counter("epoch_cell_reads_total", "One-sided reads of epoch cells",
+          c.epoch_cell_reads);
+  counter("delivered_bytes_total", "Bytes delivered by value",
+          c.delivered_bytes);
+  counter("delivered_metadata_total", "Metadata records delivered",
+          c.delivered_metadata);
+  counter("chain_bytes_total", "Bytes sent along the chain", c.chain_bytes);
+  counter("bad_messages_total", "Messages that broke the rules",
+          c.bad_messages);
+  counter("damaged_records_total", "Records whose checksum disagreed",
+          c.damaged_records);
+  counter("turns_total", "Turns of the worker", c.turns);
+  const auto gauge = [&](const char* name, const char* help, uint64_t value) {
+    Families::Add(families->Family(name, help, MetricType::Gauge),
+                  static_cast<double>(value));
+  };
+  gauge("connections", "Open data connections", c.connections);
+  gauge("sessions", "Open sessions of clients", c.sessions);
+}
+
+void AddPool(const proto::ServerReport& report, Families* families) {
+  const auto gauge = [&](const char* name, const char* help, uint64_t value) {
+    Families::Add(families->Family(name, help, MetricType::Gauge),
+                  static_cast<double>(value));
+  };
+  gauge("pool_segments", "Segments of the pool", report.pool_segments());
+  gauge("pool_free_segments", "Free segments of the pool",
+        report.free_segments());
+  gauge("segment_bytes", "Size of a segment", report.segment_bytes());
+  Families::Add(
+      families->Family("server_info", "What this server is", MetricType::Gauge),
+      1,
+      {{"server", absl::StrCat(report.server_id())},
+       {"fabric", report.fabric()},
+       {"domain", report.domain()},
+       {"survives", report.survives()}});
+}
+
+void AddShards(const proto::ServerReport& report, Families* families) {
+  using Field = uint64_t (proto::ShardReport::*)() const;
+  static constexpr struct {
+    const char* name;
+    const char* help;
+    Field field;
+  } kFields[] = {
+      {"shard_epoch", "Epoch of the configuration adopted",
+       &proto::ShardReport::epoch},
+      {"shard_announced_lsn", "Announced watermark",
+       &proto::ShardReport::announced},
+      {"shard_committed_lsn", "Commit watermark known here",
+       &proto::ShardReport::committed},
+      {"shard_durable_lsn", "Durable watermark", &proto::ShardReport::durable},
+      {"shard_applied_lsn", "Applied watermark", &proto::ShardReport::applied},
+      {"shard_replicated_lsn", "Least durable watermark of all replicas",
+       &proto::ShardReport::replicated},
+      {"shard_keys", "Keys in the index", &proto::ShardReport::records},
+      {"shard_log_bytes", "Bytes of live segments",
+       &proto::ShardReport::log_bytes},
+      {"shard_lag_bytes", "Bytes this replica (primary: any) still lacks",
+       &proto::ShardReport::lag_bytes},
+      {"shard_lag_microseconds", "Age of the oldest of them",
+       &proto::ShardReport::lag_us},
+      {"shard_window_high_water_bytes", "Most bytes in the window so far",
+       &proto::ShardReport::window_high_water_bytes},
+  };
+  for (const auto& field : kFields) {
+    MetricFamily& family =
+        families->Family(field.name, field.help, MetricType::Gauge);
+    for (const proto::ShardReport& shard : report.shards()) {
+      Families::Add(family, static_cast<double>((shard.*field.field)()),
+                    {{"shard", absl::StrCat(shard.shard())}});
+    }
+  }
+  const auto per_shard = [&](const char* name, const char* help, auto value) {
+    MetricFamily& family = families->Family(name, help, MetricType::Gauge);
+    for (const proto::ShardReport& shard : report.shards()) {
+      Families::Add(family, static_cast<double>(value(shard)),
+                    {{"shard", absl::StrCat(shard.shard())}});
+    }
+  };
+  per_shard("shard_active", "Whether the shard serves here",
+            [](const auto& s) { return s.phase() == proto::SHARD_ACTIVE; });
+  per_shard("shard_has_lease", "Whether the lease is valid",
+            [](const auto& s) { return s.has_lease(); });
+  per_shard("shard_holes", "Ranges whose values are not here",
+            [](const auto& s) { return s.holes_size(); });
+  per_shard("shard_damaged", "Whether the replica is damaged",
+            [](const auto& s) { return s.damaged(); });
+}
+
+}  // namespace
+
+std::string MetricsText(const Snapshot& snapshot) {
+  Families families;
+  AddCounters(snapshot.counters, &families);
+  AddPool(snapshot.report, &families);
+  AddShards(snapshot.report, &families);
+  return families.Text();
+}
+
+std::string WhyNotReady(const proto::ServerReport& report) {
+  if (!report.note().empty()) return report.note();
+  if (report.shards().empty()) return "no shard is assigned to this server yet";
+  for (const proto::ShardReport& shard : report.shards()) {
+    if (shard.phase() != proto::SHARD_ACTIVE) {
+      return absl::StrCat(
+          "shard ", shard.shard(), " is ",
+          absl::AsciiStrToLower(proto::ShardPhase_Name(shard.phase())));
+    }
+    if (!shard.has_lease()) {
+      return absl::StrCat("shard ", shard.shard(), " has no lease");
+    }
+  }
+  return "";
+}
+
+}  // namespace whale::tools

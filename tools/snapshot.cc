@@ -1,0 +1,25 @@
+#include "tools/snapshot.h"
+
+namespace whale::tools {
+
+std::optional<Snapshot> SnapshotExchange::Get(absl::Duration timeout) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  const uint64_t seen = generation_;
+  wanted_.store(true, std::memory_order_relaxed);
+  wake_();
+  const bool answered =
+      published_.wait_for(lock, absl::ToChronoNanoseconds(timeout),
+                          [this, seen] { return generation_ != seen; });
+  if (!answered) return std::nullopt;
+  return snapshot_;
+}
+
+void SnapshotExchange::Publish(const node::Server& server) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  wanted_.store(false, std::memory_order_relaxed);
+  snapshot_ = {server.counters(), server.last_report()};
+  ++generation_;
+  published_.notify_all();
+}
+
+}  // namespace whale::tools

@@ -1,0 +1,18 @@
+#include "tools/version.h"
+
+#include "absl/strings/str_cat.h"
+#include "logstore/pool.h"
+#include "proto/wire.h"
+#include "tools/commit.h"  // made by commit.cmake
+
+namespace whale::tools {
+
+std::string Commit() { return WHALE_COMMIT; }
+
+std::string VersionText() {
+  return absl::StrCat("whale ", WHALE_VERSION, " (protocol ",
+                      wire::kProtocolVersion, ", format ",
+                      logstore::kFormatVersion, ", commit ", Commit(), ")");
+}
+
+}  // namespace whale::tools

@@ -1,0 +1,16 @@
+// What this program was built from.
+#ifndef WHALE_TOOLS_VERSION_H_
+#define WHALE_TOOLS_VERSION_H_
+
+#include <string>
+
+namespace whale::tools {
+
+// "whale 0.1.0 (protocol 1, format 1, commit 0123abc)".
+std::string VersionText();
+// The commit, with "-dirty" when the tree had changes; "unknown" outside git.
+std::string Commit();
+
+}  // namespace whale::tools
+
+#endif  // WHALE_TOOLS_VERSION_H_
