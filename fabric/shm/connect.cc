@@ -3,7 +3,6 @@
 #include <sys/eventfd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <cerrno>
 #include <utility>
@@ -16,8 +15,6 @@
 
 namespace whale::fabric::shm {
 namespace {
-
-std::atomic<uint64_t> next_token{1};
 
 absl::Status CheckOptions(const ShmOptions& options) {
   if (!std::has_single_bit(options.ring_bytes) ||
@@ -44,8 +41,7 @@ absl::Status CheckOptions(const ShmOptions& options) {
 ShmFabric::ShmFabric(const ShmOptions& options, Doorbell doorbell)
     : options_(options),
       doorbell_(std::move(doorbell)),
-      regions_(!options.listen_path.empty(), next_token.fetch_add(1),
-               options.revoke_wait_us),
+      regions_(!options.listen_path.empty(), options.revoke_wait_us),
       connections_(options.max_connections),
       ready_(doorbell_.words()) {}
 

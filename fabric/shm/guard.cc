@@ -50,16 +50,15 @@ Idle WaitUntilIdle(const GuardSlot& slot, const Process& writer,
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Guard>> Guard::Open(int fd, uint64_t token,
-                                                   int64_t wait_us) {
+absl::StatusOr<std::unique_ptr<Guard>> Guard::Open(int fd, int64_t wait_us) {
   WHALE_ASSIGN_OR_RETURN(Mapping memory, Mapping::Map(fd, kGuardBytes, true));
   std::unique_ptr<Guard> guard(new Guard(std::move(memory)));
-  WHALE_RETURN_IF_ERROR(guard->BeginLife(token));
+  WHALE_RETURN_IF_ERROR(guard->BeginLife());
   WHALE_RETURN_IF_ERROR(guard->FenceFormerLife(wait_us));
   return guard;
 }
 
-absl::Status Guard::BeginLife(uint64_t token) {
+absl::Status Guard::BeginLife() {
   GuardHeader& header = area()->header;
   const uint64_t magic = Load(header.magic);
   if (magic != 0 && magic != kGuardMagic) {
@@ -78,7 +77,6 @@ absl::Status Guard::BeginLife(uint64_t token) {
   incarnation_ = Load(header.incarnation) + 1;
   Store(header.owner_start, self.start);
   Store(header.owner_pid, self.pid);
-  Store(header.owner_token, token);
   Store(header.incarnation, incarnation_);
   Store(header.magic, kGuardMagic);
   std::atomic_thread_fence(std::memory_order_seq_cst);

@@ -46,12 +46,10 @@ namespace whale::fabric::shm {
 
 class Guard {
  public:
-  // Begins a new life of the descriptor. `token`: tells apart the fabrics of
-  // one process.
+  // Begins a new life of the descriptor.
   // Errors: kFailedPrecondition (not a guard; another live owner),
   // kUnavailable (a writer of the former life is stuck in mid-copy, named).
-  static absl::StatusOr<std::unique_ptr<Guard>> Open(int fd, uint64_t token,
-                                                     int64_t wait_us);
+  static absl::StatusOr<std::unique_ptr<Guard>> Open(int fd, int64_t wait_us);
   ~Guard();
 
   uint64_t incarnation() const { return incarnation_; }
@@ -80,7 +78,7 @@ class Guard {
   GuardArea* area() const {
     return reinterpret_cast<GuardArea*>(memory_.base());
   }
-  absl::Status BeginLife(uint64_t token);
+  absl::Status BeginLife();
   absl::Status FenceFormerLife(int64_t wait_us);
   template <typename Predicate>
   Revocation RevokeIf(Predicate affected, int64_t wait_us);

@@ -59,8 +59,7 @@ struct GuardHeader {
   uint64_t incarnation;  // of the owner; grows with each life
   uint64_t owner_pid;    // 0: closed in order
   uint64_t owner_start;
-  uint64_t owner_token;  // which fabric of that process
-  uint64_t reserved[3];
+  uint64_t reserved[4];
 };
 struct GuardSlot {
   uint64_t pid;      // owner's; 0: never used

@@ -103,7 +103,7 @@ absl::StatusOr<Regions::Descriptor*> Regions::OpenDescriptor(int fd) {
     }
   }
   WHALE_ASSIGN_OR_RETURN(std::unique_ptr<Guard> guard,
-                         Guard::Open(fd, token_, wait_us_));
+                         Guard::Open(fd, wait_us_));
   descriptors_.push_back(std::make_unique<Descriptor>(
       Descriptor{status.st_dev, status.st_ino, std::move(guard), 1}));
   return descriptors_.back().get();

@@ -23,10 +23,9 @@ namespace whale::fabric::shm {
 
 class Regions {
  public:
-  // `listens`: files may be registered. `token`: tells this fabric apart from
-  // others of the process. `wait_us`: for writers in mid-copy.
-  Regions(bool listens, uint64_t token, int64_t wait_us)
-      : listens_(listens), token_(token), wait_us_(wait_us) {}
+  // `listens`: files may be registered. `wait_us`: for writers in mid-copy.
+  Regions(bool listens, int64_t wait_us)
+      : listens_(listens), wait_us_(wait_us) {}
 
   absl::StatusOr<RegionId> Register(const Memory& memory, const Access& access);
   void Deregister(RegionId id);
@@ -90,7 +89,6 @@ class Regions {
   bool FindRange(const std::byte* data, size_t length_bytes) const;
 
   const bool listens_;
-  const uint64_t token_;
   const int64_t wait_us_;
   uint64_t next_id_ = 1;
   std::vector<Region> regions_;

@@ -8,7 +8,7 @@ namespace {
 // Pages of a server's pool exist already; entering them all at once is cheaper
 // than a fault each during the first writes. Larger pools are left to faults,
 // lest the worker stands still.
-constexpr uint64_t kPopulateMaxBytes = uint64_t{1} << 30;
+constexpr uint64_t kPopulateMaxBytes = uint64_t{256} << 20;
 
 }  // namespace
 

@@ -327,6 +327,22 @@ TEST(ShmProcessTest, MemoryHasOneLivingOwner) {
       other.fabric().Register(file.memory(), {.remote_write = true}).ok());
 }
 
+TEST(ShmProcessTest, AFabricMayConnectToItself) {
+  TemporaryDirectory directory;
+  Party party(directory / "a.sock");
+  const ConnectionId near = party.fabric().Connect(directory / "a.sock", {});
+  const ConnectionId far = party.AcceptNext();
+  while (party.seen().size() < 3) party.Poll();  // both are connected
+  ASSERT_TRUE(party.Send(near, "to myself"));
+  const Party::Seen seen = party.Await(EventKind::kReceived);
+  EXPECT_EQ(seen.event.connection, far);
+  EXPECT_EQ(seen.data, "to myself");
+  std::memset(party.data(), 7, 64);
+  EXPECT_EQ(party.Do(near, party.Write(party.grant(), 4096, 64, 1)),
+            Outcome::kOk);
+  EXPECT_EQ(party.data()[4096 + 63], std::byte{7});
+}
+
 TEST(ShmProcessTest, ASleeperIsWokenByTheDeathOfItsPeer) {
   TemporaryDirectory directory;
   Party server(directory / "server.sock");
