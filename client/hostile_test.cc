@@ -181,7 +181,7 @@ TEST_F(HostileTest, GarbageOfAnyLengthNeverCrashes) {
     if (bytes.size() >= sizeof(wire::Reply) && prng.Chance(0.8)) {
       std::memcpy(bytes.data() + tag_at, &request.header.tag, 8);
       bytes[0] = static_cast<char>(request.header.type);
-      bytes[1] = static_cast<char>(prng.Below(12));
+      bytes[1] = static_cast<char>(prng.Below(13));
     }
     fabric_.SendRaw(request.connection, bytes);
     Run();

@@ -45,6 +45,9 @@ std::string AnswerText(const Failure& failure) {
       return absl::StrCat(server,
                           " and the coordinator's map disagree about the "
                           "shard's epoch");
+    case Result::kEpochEnded:
+      return absl::StrCat("the shard's epoch ended at ", server,
+                          " before the write was acknowledged");
     case Result::kNotServing:
       return absl::StrCat(server, " does not serve the shard now");
     case Result::kUnknownSession:

@@ -29,7 +29,7 @@ bool ResultFits(Result result, RequestType type) {
     case Result::kBufferTooSmall:
       return type == RequestType::kGet;
     default:
-      return result <= Result::kInvalid;
+      return result <= Result::kEpochEnded;
   }
 }
 
@@ -142,9 +142,11 @@ void Core::Impl::OnAnswer(PendingOperation* operation, const wire::Reply& reply,
         OnOutcome(operation, reply);
       }
       break;
-    case Result::kWrongEpoch:
-      // Also the answer to what was unfinished when its epoch ended.
+    case Result::kEpochEnded:
       operation->in_doubt |= operation->is_write;
+      OnWrongEpoch(operation);
+      break;
+    case Result::kWrongEpoch:
       OnWrongEpoch(operation);
       break;
     case Result::kNotServing:

@@ -41,6 +41,47 @@ TEST_F(RetryTest, WrongEpochIsRetriedWithTheSameNumberAndTheNewMap) {
   EXPECT_EQ((*put)->version, 640u);
 }
 
+TEST_F(RetryTest, WriteWhoseEpochEndedIsInDoubtUntilTheNextOneAnswers) {
+  Ready();
+  auto lost = Put("lost", "value", 50 * kMs);
+  auto put = Put("key", "value", kSecond);
+  const std::vector<SentRequest> first = Take();
+  ASSERT_EQ(first.size(), 2u);
+  for (const SentRequest& request : first) {
+    ReplyFrom(1, request, Result::kEpochEnded);
+  }
+  for (int i = 0; i < 60; ++i) {
+    Advance(kMs);
+    for (const SentRequest& request : Take()) {
+      ReplyFrom(1, request, Result::kUnavailable);
+    }
+  }
+  ASSERT_TRUE(lost->has_value());
+  EXPECT_EQ((*lost)->status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(Text(*lost), HasSubstr("outcome unknown"));
+  EXPECT_FALSE(put->has_value());
+  core_->OnMap(MakeMap(2, 2, {2, 3}));
+  Run();
+  const SentRequest retry = TakeOne();
+  EXPECT_EQ(retry.header.request, first[1].header.request);
+  Reply(retry, Result::kOk, 640);
+  EXPECT_TRUE((*put)->status.ok());
+}
+
+TEST_F(RetryTest, WriteThatAnOldMapMisledDidNotHappen) {
+  Ready();
+  auto put = Put("key", "value", 50 * kMs);
+  for (int i = 0; i < 60; ++i) {
+    for (const SentRequest& request : Take()) {
+      ReplyFrom(2, request, Result::kWrongEpoch);
+    }
+    Advance(kMs);
+  }
+  ASSERT_TRUE(put->has_value());
+  EXPECT_EQ((*put)->status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(Text(*put), HasSubstr("epoch"));
+}
+
 TEST_F(RetryTest, ServerThatIsBehindIsAskedAgain) {
   Ready();
   core_->OnMap(MakeMap(2, 7));
