@@ -391,10 +391,4 @@ bool ShardMachine::Serves(const ChangeContext& context,
          report->epoch() == Stored(context).epoch();
 }
 
-bool ShardMachine::Activating(const ChangeContext& context,
-                              const ServerState& server) const {
-  return StepFor(context, server) == proto::STEP_ACTIVATE &&
-         !Serves(context, server);
-}
-
 }  // namespace whale::control

@@ -62,10 +62,6 @@ class ShardMachine {
   // Whether this process has reported that it serves in the stored epoch and
   // may go on.
   bool Serves(const ChangeContext& context, const ServerState& server) const;
-  // A process was told to serve in the stored epoch and has not said yet that
-  // it does.
-  bool Activating(const ChangeContext& context,
-                  const ServerState& server) const;
 
  private:
   enum class Step { kReserve, kStop, kSeal, kStore };

@@ -135,7 +135,7 @@ INSTANTIATE_TEST_SUITE_P(Faults, FaultInEveryStep, ::testing::ValuesIn(kFaults),
 TEST(FaultOnFault, AnyTwoInAChange) {
   for (const Fault& first : kFaults) {
     for (const Fault& second : kFaults) {
-      for (int gap = 0; gap < 24; gap += 3) {
+      for (int gap = 0; gap < 24; gap += 8) {
         FakeCluster cluster(TwoShards());
         cluster.Form();
         cluster.Restart(2);

@@ -263,9 +263,8 @@ void CoordinatorCore::GrantLease(const ChangeContext& context,
   uint64_t lease_us = 0;
   std::vector<uint32_t> shards;
   for (uint32_t s = 0; s < machines_.size(); ++s) {
-    // Activation never carries a lease: the server asks with a report that
-    // says it serves.
-    if (machines_[s].Activating(context, server)) return;
+    // Activation never carries a lease: the report that is answered must say
+    // that the shard serves.
     if (!machines_[s].Serves(context, server)) continue;
     const uint64_t of_shard =
         stored_->shards(static_cast<int>(s)).policy().lease_us();

@@ -167,6 +167,35 @@ TEST(Restart, OfTheCoordinatorAloneChangesNothing) {
   EXPECT_NE(cluster.directive(1).lease_us(), 0u);
 }
 
+TEST(Restart, CutCountsWhatIsAnnouncedOnlyAtTheEndOfTheEpoch) {
+  FakeCluster cluster(ThreeByOne());
+  cluster.Form();
+  for (uint32_t id : {1, 2, 3}) cluster.server(id).Deliver(0, 2048);
+  cluster.server(1).Deliver(0, 1024);
+  cluster.Restart(3);
+  cluster.Settle();
+  EXPECT_TRUE(cluster.AllActive());
+  EXPECT_EQ(cluster.stored_shard(0).committed(), kFirst + 2048);
+  EXPECT_EQ(cluster.stored_shard(0).start(), kFirst + 3072);
+}
+
+TEST(Restart, InTheMiddleOfAChangeStartsAgainWithTheNextEpoch) {
+  FakeCluster cluster(ThreeByOne());
+  cluster.Form();
+  cluster.server(2).deaf = true;  // holds the change up
+  cluster.Restart(3);
+  cluster.Settle();
+  EXPECT_EQ(cluster.stored_shard(0).reserved_epoch(), 2u);
+  cluster.Restart(1);
+  cluster.Settle();
+  EXPECT_EQ(cluster.stored_shard(0).reserved_epoch(), 3u);
+  cluster.server(2).deaf = false;
+  cluster.Rounds(3);
+  EXPECT_TRUE(cluster.AllActive());
+  EXPECT_EQ(cluster.stored_shard(0).epoch(), 3u);
+  EXPECT_THAT(cluster.Violations(), IsEmpty());
+}
+
 TEST(Away, ShardStaysAsItIsUntilTheServerIsBack) {
   FakeCluster cluster(ThreeByOne());
   cluster.Form();

@@ -1,6 +1,7 @@
 #include "control/fake_cluster.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "proto/wire.h"
@@ -27,7 +28,6 @@ void FakeServer::Restart(uint64_t incarnation) {
   base.clear_leaving();
   alive = true;
   lease_until_sequence = 0;
-  taken_part_.clear();
   for (auto& [number, shard] : shards_) {
     shard.set_phase(proto::SHARD_RECOVERED);
     shard.set_ended_epoch(0);
@@ -81,6 +81,10 @@ bool FakeServer::ObeyShard(const proto::ShardDirective& directive) {
           (own.ended_epoch() == epoch && own.phase() == proto::SHARD_SEALED);
       own.set_ended_epoch(epoch);
       own.set_phase(seal ? proto::SHARD_SEALED : proto::SHARD_STOPPED);
+      if (seal) {
+        own.set_announced(own.announced() +
+                          std::exchange(delivered_[directive.shard()], 0));
+      }
       break;
     }
     case proto::STEP_ADOPT:
@@ -113,7 +117,6 @@ void FakeServer::Adopt(const proto::ShardDirective& directive,
   own->set_announced(directive.start());
   own->clear_holes();
   *own->mutable_history() = directive.history();
-  taken_part_.insert(directive.shard());
 }
 
 // ------------------------------------------------------------------ cluster
@@ -305,6 +308,15 @@ void FakeCluster::CheckStore(const proto::StoredState& next) {
   }
 }
 
+bool FakeCluster::MayServe(const SendDirective& send,
+                           const proto::ShardDirective& directive) {
+  FakeServer& server = *servers_.at(send.server.value());
+  // Of a process that is gone unnoticed nothing can be said.
+  if (server.incarnation() != send.incarnation.value()) return true;
+  const proto::ShardReport& own = server.shard(directive.shard());
+  return own.epoch() == directive.epoch() && own.phase() == proto::SHARD_ACTIVE;
+}
+
 void FakeCluster::CheckDirective(const SendDirective& send) {
   bool anything_active = false;
   for (const proto::ShardDirective& shard : send.directive.shards()) {
@@ -319,7 +331,7 @@ void FakeCluster::CheckDirective(const SendDirective& send) {
       Violation("a directive that is not stored");
     }
     if (shard.step() != proto::STEP_ACTIVATE) continue;
-    anything_active = true;
+    anything_active |= MayServe(send, shard);
     for (const uint32_t member : stored.members()) {
       if (adopted_.count({shard.shard(), stored.epoch(), member}) == 0) {
         Violation(

@@ -37,6 +37,9 @@ class FakeServer {
   proto::ServerReport Report();
   // Appends to an active shard, as if it were delivered here.
   void Append(uint32_t shard, uint64_t bytes, uint64_t committed);
+  // What a peer has delivered and this server has not looked at yet; it
+  // announces it when it ends its epoch as a receiver.
+  void Deliver(uint32_t shard, uint64_t bytes) { delivered_[shard] += bytes; }
 
   proto::ShardReport& shard(uint32_t shard) { return shards_[shard]; }
   uint32_t id() const { return base.server_id(); }
@@ -54,7 +57,7 @@ class FakeServer {
   void Adopt(const proto::ShardDirective& directive, proto::ShardReport* own);
 
   std::map<uint32_t, proto::ShardReport> shards_;
-  std::set<uint32_t> taken_part_;  // shards adopted by this process
+  std::map<uint32_t, uint64_t> delivered_;  // bytes by shard
 };
 
 class FakeCluster {
@@ -109,6 +112,9 @@ class FakeCluster {
   void StoreNow(const StoreState& store);
   void CheckStore(const proto::StoredState& next);
   void CheckDirective(const SendDirective& send);
+  // Whether the process, as it is, serves in the directive's epoch.
+  bool MayServe(const SendDirective& send,
+                const proto::ShardDirective& directive);
   void Deliver(const SendDirective& send);
 
   CoreOptions options_;

@@ -21,7 +21,7 @@ struct ClusterOptions {
   uint64_t segment_bytes = 0;  // 0: what the servers' pools have
   // Smaller than the default only in simulated clusters.
   uint64_t min_segment_bytes = kMinSegmentBytes;
-  uint32_t primaries_on = 0;   // 0: spread evenly; else all on this server
+  uint32_t primaries_on = 0;  // 0: spread evenly; else all on this server
 
   uint32_t mirrors = 1;                        // clamped to replicas - 1
   std::optional<uint64_t> by_value_max_bytes;  // none: by the fabric
