@@ -14,10 +14,12 @@
 #ifndef WHALE_METADATA_MCAST_CELLS_H_
 #define WHALE_METADATA_MCAST_CELLS_H_
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <type_traits>
+#include <utility>
 
 #include "common/crc32c.h"
 #include "common/ids.h"
@@ -107,6 +109,18 @@ template <typename Cell>
 std::optional<Cell> NewestWhole(const std::byte* pair, Epoch epoch) {
   return NewestWholeIf<Cell>(
       pair, [epoch](const Cell& cell) { return cell.epoch == epoch.value(); });
+}
+// Both cells of the pair that are whole and of `epoch`, the newer first; a
+// sequence of 0 stands for none.
+template <typename Cell>
+std::array<Cell, kCellSlots> WholePair(const std::byte* pair, Epoch epoch) {
+  std::array<Cell, kCellSlots> cells{};
+  for (size_t slot = 0; slot < kCellSlots; ++slot) {
+    const Cell cell = LoadRemote<Cell>(pair + slot * kCellBytes);
+    if (cell.epoch == epoch.value() && IsWhole(cell)) cells[slot] = cell;
+  }
+  if (cells[0].sequence < cells[1].sequence) std::swap(cells[0], cells[1]);
+  return cells;
 }
 // The newest whole cell of a kind that has no epoch of its own.
 template <typename Cell>

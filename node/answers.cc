@@ -57,6 +57,13 @@ bool Answers::Found(fabric::ConnectionId connection, uint64_t tag,
                                cookie);
 }
 
+void Answers::FoundInLog(fabric::ConnectionId connection, uint64_t tag,
+                         const wire::BufferGrant& buffer,
+                         const logstore::RecordHeader& record, Lsn seen) {
+  const WorkCookie cookie{.kind = WorkKind::kValueAnswer, .shard = shard_};
+  Found(connection, tag, buffer, record, seen, cookie.Encode());
+}
+
 void Answers::Forget(fabric::ConnectionId connection) {
   clients_->OnConnectionEvent(
       {.kind = fabric::EventKind::kDisconnected, .connection = connection});

@@ -31,8 +31,11 @@ class Answers {
   // must stay until a completion with `cookie`, see ClientPort::AnswerValue.
   bool Found(fabric::ConnectionId connection, uint64_t tag,
              const wire::BufferGrant& buffer,
-             const logstore::RecordHeader& record, Lsn seen,
-             uint64_t cookie = 0);
+             const logstore::RecordHeader& record, Lsn seen, uint64_t cookie);
+  // The same for a record in the log, where it stays anyway.
+  void FoundInLog(fabric::ConnectionId connection, uint64_t tag,
+                  const wire::BufferGrant& buffer,
+                  const logstore::RecordHeader& record, Lsn seen);
   // The client's connection was closed by us.
   void Forget(fabric::ConnectionId connection);
   void NotFound(fabric::ConnectionId connection, uint64_t tag, Lsn seen);

@@ -79,7 +79,8 @@ void BackupReads::Look(Waiting waiting, bool final_watermark) {
       AnswerAbsent(waiting);
       return;
     case chain::Visible::Kind::kHere:
-      AnswerRecord(waiting, *visible.record, 0);
+      AnswerRecord(waiting, *visible.record,
+                   Cookie(WorkKind::kValueAnswer, 0).Encode());
       return;
   }
 }

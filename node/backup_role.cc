@@ -179,14 +179,6 @@ void BackupRole::OnConnectionLost(fabric::ConnectionId connection) {
   if (chain_link_.connection() == connection) chain_link_.Break();
 }
 
-void BackupRole::CollectBroken(std::vector<ServerId>* broken) const {
-  if (primary_link_.broken()) broken->push_back(configuration_.primary());
-  if (chain_link_.broken()) {
-    const size_t position = *configuration_.PositionOf(context_->options.id);
-    broken->push_back(*configuration_.SuccessorOf(position));
-  }
-}
-
 void BackupRole::OnCompletion(const WorkCookie& cookie,
                               const fabric::Event& event) {
   // After an error progress stays in flight: it may land until it is fenced.

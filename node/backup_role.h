@@ -64,7 +64,6 @@ class BackupRole {
   bool caught_up() const { return announcer_.announced() >= caught_up_at_; }
   std::optional<Lsn> damage() const;
   int64_t lag_since_ns() const { return lag_since_ns_; }
-  void CollectBroken(std::vector<ServerId>* broken) const;
 
   // Where the primary's commit cells and segments lie, once it has told.
   const fabric::Grant* commit_cells() const {

@@ -133,7 +133,7 @@ bool ClientPort::AnswerValue(fabric::ConnectionId connection, wire::Reply reply,
     return false;
   }
   const fabric::WorkRequest write{.opcode = fabric::Opcode::kWrite,
-                                  .signaled = cookie != 0,
+                                  .signaled = true,
                                   .local = const_cast<char*>(value.data()),
                                   .length_bytes = reply.value_bytes,
                                   .remote_key = buffer.key,
@@ -148,7 +148,7 @@ bool ClientPort::AnswerValue(fabric::ConnectionId connection, wire::Reply reply,
     reply.value_bytes = 0;
   }
   Answer(connection, reply);
-  return posted && cookie != 0;
+  return posted;
 }
 
 void ClientPort::Turn() {

@@ -52,8 +52,8 @@ class ClientPort {
               std::string_view value = {});
   // Answers a get with a value that lies in registered memory: in the message,
   // or by WRITE into the client's buffer first. True: that WRITE is in flight,
-  // the value must stay unchanged until its completion (with `cookie`; not
-  // signaled if that is 0), or until the connection is gone.
+  // the value must stay unchanged until its completion, with `cookie`, or until
+  // the connection is gone.
   bool AnswerValue(fabric::ConnectionId connection, wire::Reply reply,
                    const wire::BufferGrant& buffer, std::string_view value,
                    uint64_t cookie);

@@ -35,14 +35,15 @@ struct Context {
 
 // What a completion belongs to; travels in WorkRequest::cookie.
 enum class WorkKind : uint8_t {
-  kDelivery = 1,    // index: backup
-  kChain = 2,       // one successor per shard
-  kCommitCell = 3,  // a backup's READ of the primary's commit cell
-  kHoleRead = 4,    // a backup's READ of a value still to come
-  kEpochCell = 5,   // a primary's READ of a backup's epoch cell; index: backup
-  kPull = 6,        // READ of a client's value into the log
-  kProgress = 7,    // a backup's progress cell
-  kHoleAnswer = 8,  // WRITE of a fetched value to a client; index: slot
+  kDelivery = 1,     // index: backup
+  kChain = 2,        // one successor per shard
+  kCommitCell = 3,   // a backup's READ of the primary's commit cell
+  kHoleRead = 4,     // a backup's READ of a value still to come
+  kEpochCell = 5,    // a primary's READ of a backup's epoch cell; index: backup
+  kPull = 6,         // READ of a client's value into the log
+  kProgress = 7,     // a backup's progress cell
+  kValueAnswer = 9,  // WRITE of a value in the log to a client
+  kHoleAnswer = 8,   // WRITE of a fetched value to a client; index: slot
 };
 
 // The low bits of the epoch tell completions of an earlier configuration apart.

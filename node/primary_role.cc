@@ -307,13 +307,6 @@ void PrimaryRole::OnConnectionLost(fabric::ConnectionId connection) {
   if (chain_link_.connection() == connection) chain_link_.Break();
 }
 
-void PrimaryRole::CollectBroken(std::vector<ServerId>* broken) const {
-  for (const Backup& backup : backups_) {
-    if (backup.link.broken()) broken->push_back(backup.id);
-  }
-  if (chain_link_.broken()) broken->push_back(*configuration_.SuccessorOf(0));
-}
-
 // --- The turn ---
 
 void PrimaryRole::KeepSegmentsAhead() {
@@ -536,8 +529,9 @@ void PrimaryRole::Stop() {
   // Whether these took effect is unknown; the same request, asked again in the
   // next epoch, finds out.
   committer_.Abandon([this](const primary::WaitingReply& reply) {
-    answers_->Refuse(reply.connection, reply.type, reply.tag,
-                     wire::Result::kWrongEpoch);
+    answers_->Refuse(
+        reply.connection, reply.type, reply.tag,
+        reply.is_read ? wire::Result::kWrongEpoch : wire::Result::kEpochEnded);
   });
 }
 

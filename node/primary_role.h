@@ -73,8 +73,6 @@ class PrimaryRole final : private primary::OrderingEffects,
   Lsn replicated() const { return committer_.replicated(); }
   uint64_t window_high_water_bytes() const { return window_high_water_; }
   int64_t lag_since_ns() const { return lag_since_ns_; }
-  // Peers to whom a connection of this epoch broke.
-  void CollectBroken(std::vector<ServerId>* broken) const;
   // The way to a backup's epoch cells; nullptr while it is not ready.
   const fabric::Grant* epoch_cells(size_t backup) const {
     return backups_[backup].sender ? &backups_[backup].epoch_cells : nullptr;

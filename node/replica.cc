@@ -62,7 +62,7 @@ void Replica::ServeAsPrimary(const Get& get) {
     if (absent) {
       answers_.NotFound(connection, tag, state_.committed);
     } else {
-      answers_.Found(connection, tag, buffer, *record, state_.committed);
+      answers_.FoundInLog(connection, tag, buffer, *record, state_.committed);
     }
   };
   if (get.level == ReadLevel::kStale || LeaseIsValid()) {
@@ -241,6 +241,8 @@ void Replica::OnCompletion(const WorkCookie& cookie,
     case WorkKind::kHoleAnswer:
       if (reads_) reads_->OnCompletion(cookie, event);
       return;
+    case WorkKind::kValueAnswer:
+      return;  // signaled only so that the send queue empties
     case WorkKind::kEpochCell:
       if (confirm_) confirm_->OnCompletion(cookie, event);
       return;
@@ -248,14 +250,21 @@ void Replica::OnCompletion(const WorkCookie& cookie,
 }
 
 void Replica::OnConnectionLost(fabric::ConnectionId connection) {
+  for (Used& used : used_) {
+    if (connection != used.delivery && connection != used.chain) continue;
+    used.broken = true;
+    ++report_generation_;
+  }
   if (primary_) primary_->OnConnectionLost(connection);
   if (backup_) backup_->OnConnectionLost(connection);
   if (reads_) reads_->OnConnectionLost(connection);
 }
 
 void Replica::CollectBroken(std::vector<ServerId>* broken) const {
-  if (primary_) primary_->CollectBroken(broken);
-  if (backup_) backup_->CollectBroken(broken);
+  if (phase_ != proto::SHARD_ACTIVE || stopping_) return;
+  for (const Used& used : used_) {
+    if (used.broken) broken->push_back(used.member);
+  }
 }
 
 // --- The turn ---

@@ -57,6 +57,8 @@ class Replica final : private ReadGate {
   void set_next_sequence(uint64_t sequence) { next_sequence_ = sequence; }
   // Why the wanted step cannot be taken, for the operator; empty if it can.
   const std::string& note() const { return note_; }
+  // Members to whom a connection of this epoch broke: it is never repaired
+  // within the epoch, and messages may be lost.
   void CollectBroken(std::vector<ServerId>* broken) const;
 
   // --- Clients ---
@@ -93,6 +95,7 @@ class Replica final : private ReadGate {
   void RecoverRecords();
   std::vector<logstore::MetadataEntry> RingMetadata(uint32_t ring) const;
   Lsn KnownCommitted() const;
+  Lsn DeliveredFloor() const;
 
   // replica_change.cc
   void Reconcile();
@@ -136,6 +139,14 @@ class Replica final : private ReadGate {
 
   // While active.
   std::optional<Configuration> configuration_;
+  // The connections to the other members that this epoch began with.
+  struct Used {
+    ServerId member;
+    fabric::ConnectionId delivery;
+    fabric::ConnectionId chain;
+    bool broken = false;
+  };
+  std::vector<Used> used_;
   std::unique_ptr<PrimaryRole> primary_;
   std::unique_ptr<EpochConfirm> confirm_;
   std::unique_ptr<BackupRole> backup_;

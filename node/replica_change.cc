@@ -196,6 +196,12 @@ bool Replica::Activate() {
   const auto position = configuration.PositionOf(context_->options.id);
   if (!position || !PeersAreUp(configuration)) return false;
   configuration_ = configuration;
+  used_.clear();
+  for (const ServerId member : configuration.members) {
+    if (member == context_->options.id) continue;
+    const Peer* peer = peers_->Find(member);
+    used_.push_back({member, peer->out_delivery, peer->out_chain});
+  }
   answers_.set_epoch(epoch);
   lease_from_sequence_ = next_sequence_;
   if (*position == 0) {

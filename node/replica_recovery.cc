@@ -69,6 +69,19 @@ Lsn Replica::KnownCommitted() const {
   return committed;
 }
 
+// What the delivery cells prove to have been durable here. Not all that the
+// newest claims: its own flush may not have been done when the power failed, so
+// that it survived by chance and the records before it did not. But it was
+// posted only after the one before it was durable, so that one's claim holds;
+// and if the other slot is torn, a still newer one was being written over it.
+Lsn Replica::DeliveredFloor() const {
+  const auto [newer, older] =
+      metadata_mcast::WholePair<metadata_mcast::DeliveryCell>(
+          context_->pool->Area(shard_).delivery_cells, saved_.epoch);
+  if (older.sequence != 0) return Lsn(older.delivered);
+  return newer.sequence > 1 ? Lsn(newer.delivered) : Lsn(newer.committed);
+}
+
 void Replica::RecoverRecords() {
   if (saved_.epoch == Epoch()) return;  // a blank shard
   std::vector<logstore::MetadataEntry> metadata = RingMetadata(0);
@@ -80,12 +93,7 @@ void Replica::RecoverRecords() {
 
   logstore::RecoveryFloors floors{.announced = saved_.announced,
                                   .durable = saved_.durable};
-  const logstore::ShardArea area = context_->pool->Area(shard_);
-  if (const auto cell =
-          metadata_mcast::NewestWhole<metadata_mcast::DeliveryCell>(
-              area.delivery_cells, saved_.epoch)) {
-    floors.announced = std::max(floors.announced, Lsn(cell->delivered));
-  }
+  floors.announced = std::max(floors.announced, DeliveredFloor());
   // Holes are only known once the walk is over, and records must be learned in
   // order; without metadata there are none.
   std::vector<logstore::Hole> holes;

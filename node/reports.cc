@@ -53,19 +53,11 @@ void Reports::Fill(const Replicas& replicas,
 
 void Reports::Turn(const Replicas& replicas) {
   uint64_t generations = 0;
-  size_t broken = 0;
-  std::vector<ServerId> peers;
   for (const auto& replica : replicas) {
     generations += replica->report_generation();
-    replica->CollectBroken(&peers);
   }
-  broken = peers.size();
-  if (context_->now_ns < next_ns_ && generations == generations_ &&
-      broken == broken_) {
-    return;
-  }
+  if (context_->now_ns < next_ns_ && generations == generations_) return;
   generations_ = generations;
-  broken_ = broken;
   next_ns_ = context_->now_ns + interval_ns_;
   ++sequence_;
   last_.Clear();

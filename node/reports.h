@@ -45,7 +45,6 @@ class Reports {
   int64_t next_ns_ = 0;
   int64_t interval_ns_ = 100'000'000;  // until a lease says how long it is
   uint64_t generations_ = 0;           // sum of the replicas', as last reported
-  size_t broken_ = 0;
   bool leaving_ = false;
 };
 
