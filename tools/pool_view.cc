@@ -52,10 +52,6 @@ std::vector<logstore::MetadataEntry> RingEntries(
   return entries;
 }
 
-const char* BytesBehind(const logstore::RecordHeader& header) {
-  return reinterpret_cast<const char*>(&header) + sizeof(header);
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<PoolView>> PoolView::Open(
@@ -128,14 +124,6 @@ absl::StatusOr<ShardView> PoolView::Walk(ShardId shard,
                              RingEntries(area, geometry().ring_slots),
                              logstore::kLogBegin, floors, visit);
   return view;
-}
-
-std::string_view KeyOf(const logstore::RecordHeader& header) {
-  return {BytesBehind(header), header.key_bytes};
-}
-
-std::string_view ValueOf(const logstore::RecordHeader& header) {
-  return {BytesBehind(header) + header.key_bytes, header.value_bytes};
 }
 
 }  // namespace whale::tools

@@ -13,8 +13,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <string_view>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/ids.h"
@@ -62,10 +60,6 @@ class PoolView {
   pmem::ShmDomain domain_;
   std::unique_ptr<logstore::Pool> pool_;
 };
-
-// Of a record that Walk has visited.
-std::string_view KeyOf(const logstore::RecordHeader& header);
-std::string_view ValueOf(const logstore::RecordHeader& header);
 
 }  // namespace whale::tools
 
