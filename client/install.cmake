@@ -17,6 +17,19 @@ endfunction()
 
 set(libraries)
 whale_link_closure(whale_client libraries)
+
+# What the package has to look up with pkg-config for them: PREFIX=module.
+set(whale_pkgconfig_packages)
+foreach(library IN LISTS libraries)
+  get_target_property(dependencies ${library} LINK_LIBRARIES)
+  foreach(dependency IN LISTS dependencies)
+    if(dependency MATCHES "^PkgConfig::(.+)$")
+      list(APPEND whale_pkgconfig_packages "${CMAKE_MATCH_1}=$CACHE{${CMAKE_MATCH_1}_MODULE_NAME}")
+    endif()
+  endforeach()
+endforeach()
+list(REMOVE_DUPLICATES whale_pkgconfig_packages)
+
 set_target_properties(whale_client PROPERTIES EXPORT_NAME client)
 install(TARGETS ${libraries} EXPORT whaleTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY include/whale DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
