@@ -112,7 +112,7 @@ expect "delete" 0 '' "$whale" delete key
 expect "delete of nothing" 1 'not|found|no such' "$whale" delete key
 expect "cas of an absent key" 0 '' "$whale" cas key 0 first
 expect "cas that fails" 1 'version|compar' "$whale" cas key 12345 second
-expect "cas with a version that is none" 2 'version' "$whale" cas key x second
+expect "cas with a version that is none" 2 '"x".*number' "$whale" cas key x second
 expect "failed cas changed nothing" 0 '^first$' "$whale" get key
 expect_sh "value from standard input" 0 '^piped$' \
   "printf piped | '$whale' put key - && '$whale' get key"
@@ -142,8 +142,12 @@ expect "load of a file that is not there" 2 'absent.tsv' \
 printf 'tsv-key\ttsv\\tvalue\n' >"$work/good.tsv"
 expect "load" 0 '' "$whale" load "$work/good.tsv"
 expect "loaded" 0 'tsv.value' "$whale" get tsv-key
-expect "dump" 0 '' "$whale" dump "$work/dump.tsv"
-expect "dumped" 0 'tsv-key' cat "$work/dump.tsv"
+printf 'tsv-key\nno-such-key\n' >"$work/keys"
+expect "dump of these keys" 0 '' \
+  "$whale" dump --keys "$work/keys" "$work/dump.tsv"
+expect "dumped" 0 '^tsv-key	tsv.tvalue$' cat "$work/dump.tsv"
+expect "dump of what a cluster cannot list" 2 '--pool.*--keys' \
+  "$whale" dump "$work/dump.tsv"
 
 expect "port in use" 2 "$port|in use" \
   "$whale" dev --dir "$work/other" --port "$port"
@@ -178,6 +182,50 @@ expect "metrics" 0 'whale_' bash -c "
 
 stop_cluster
 expect "a clean stop" 0 '' test $? -eq 0
+
+# ---------------------------------------------------------------- offline
+
+pools=()
+for server in 1 2 3; do pools+=(--pool "$work/data/server-$server/pool"); done
+expect "offline dump" 0 '' "$whale" dump "${pools[@]}" "$work/pool.tsv"
+expect "dumped offline" 0 '^tsv-key	tsv.tvalue$' cat "$work/pool.tsv"
+expect "verify" 0 '' "$whale" log verify "$work/data/server-1/pool"
+expect "verify of what is no pool" 2 'pool' "$whale" log verify "$whale"
+expect "another number of replicas" 2 '3 replicas' \
+  "$whale" dev --dir "$work/data" --port "$port" --replicas 5
+expect "a pool larger than the memory" 2 'file system has' \
+  "$whale" dev --port "$port" --pool-bytes 900GiB
+
+# What a killed run without --dir left in shared memory goes at the next start;
+# nothing else does.
+start_without_folder() {
+  "$whale" dev --port "$port" >"$work/dev.log" 2>&1 &
+  dev_pid=$!
+  until "$whale" put cli-test ready >/dev/null 2>&1; do
+    if ! kill -0 "$dev_pid" 2>/dev/null; then
+      wait "$dev_pid" 2>/dev/null
+      dev_pid=
+      return 1
+    fi
+  done
+}
+foreign=/dev/shm/whale-dev-cli-test-$$
+mkdir "$foreign"
+start_without_folder
+killed=$dev_pid
+kill -KILL "$killed"
+wait "$killed" 2>/dev/null
+expect_sh "left-overs of a killed run" 0 '' "ls -d /dev/shm/whale-dev-$killed-*"
+# The killed run's children end with it, but not at the same instant: until
+# then their ports are in use.
+until start_without_folder || ! grep -q 'in use' "$work/dev.log"; do :; done
+next=$dev_pid
+expect_sh "left-overs are gone" 2 '' "ls -d /dev/shm/whale-dev-$killed-*"
+expect "what is not the project's stays" 0 '' test -d "$foreign"
+stop_cluster
+expect "a clean stop again" 0 '' test $? -eq 0
+expect_sh "nothing left in shared memory" 2 '' "ls -d /dev/shm/whale-dev-$next-*"
+rmdir "$foreign"
 
 if [[ $failures -gt 0 ]]; then
   echo "$failures of $cases cases failed"
