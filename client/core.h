@@ -26,7 +26,9 @@
 
 namespace whale::client {
 
-// Asks the coordinator; answers come back through Core::OnMap and OnSession.
+// Asks the coordinator; answers come back through Core::OnMap, OnMapError and
+// OnSession, never inside these calls. An answer that is lost is asked for
+// again after a while.
 class MapSource {
  public:
   virtual ~MapSource() = default;
@@ -67,7 +69,7 @@ struct OperationResult {
 };
 
 struct CoreOptions {
-  uint32_t max_in_flight = 256;      // per shard; more wait their turn
+  uint32_t max_in_flight = 256;      // writes per shard; more wait their turn
   uint64_t buffer_bytes = 16 << 20;  // registered, for large values
   uint64_t inline_value_max_bytes = 4096;
   uint64_t seed = 1;  // jitter
@@ -79,14 +81,20 @@ class Core {
        MapSource* maps);
   ~Core();
 
+  // `done` runs once, inside Step(), unless the core is destroyed first. It may
+  // Submit, but not Step.
   void Submit(const Operation& operation,
               absl::AnyInvocable<void(OperationResult)> done);
   // Sends, receives, retries, expires. Returns how many callbacks ran.
   size_t Step();
+  // When Step must be called at the latest, even if the fabric stays silent.
   int64_t NextDeadlineNs() const;
+  // Operations whose callback has not run.
   size_t in_flight() const;
 
+  // A map that is not newer than the one known only ends the question.
   void OnMap(const proto::ClusterMap& map);
+  // The coordinator could not be asked, for a map or a session.
   void OnMapError(const absl::Status& status);
   void OnSession(uint64_t session, int64_t lease_ns);
   const proto::ClusterMap& map() const;
