@@ -110,11 +110,23 @@ void Cluster::StartServer(size_t index) {
 }
 
 void Cluster::CrashServer(size_t index, bool power) {
-  ServerNode& server = *servers_[index];
-  if (!server.running()) return;
+  if (!servers_[index]->running()) return;
+  StreamBreaks(*servers_[index]);
+  servers_[index]->Crash(power);
+}
+
+void Cluster::CrashServerAfter(size_t index, uint64_t effects, bool power,
+                               std::function<void()> then) {
+  servers_[index]->CrashAfter(effects, power,
+                              [this, index, then = std::move(then)] {
+                                StreamBreaks(*servers_[index]);
+                                then();
+                              });
+}
+
+// The coordinator notices some time later.
+void Cluster::StreamBreaks(ServerNode& server) {
   const Incarnation incarnation = server.incarnation();
-  server.Crash(power);
-  // The stream breaks, some time later.
   const int64_t noticed =
       std::max(world_->now_ns() + world_->Between(0, 50 * kMillisecond),
                reports_until_[{server.node(), incarnation.value()}]);

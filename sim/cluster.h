@@ -10,6 +10,7 @@
 #define WHALE_SIM_CLUSTER_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -67,6 +68,9 @@ class Cluster {
   // Starts a server that is down; its failure to recover is `*failure`.
   void StartServer(size_t index);
   void CrashServer(size_t index, bool power);
+  // In mid-turn; `then` runs when it has happened.
+  void CrashServerAfter(size_t index, uint64_t effects, bool power,
+                        std::function<void()> then);
   // Not empty: a server could not recover, or was refused.
   std::string Failure() const;
   // No more trouble on the control channel.
@@ -75,6 +79,7 @@ class Cluster {
  private:
   void ToCoordinator(ServerNode* server, const proto::ServerReport& report);
   void ToServer(const control::SendDirective& directive);
+  void StreamBreaks(ServerNode& server);
   // When the next message of a stream arrives; -1: it is lost.
   int64_t Arrival(uint32_t from, uint32_t to, int64_t* last_ns);
   SimClock MakeClock();

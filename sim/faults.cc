@@ -75,9 +75,18 @@ void Faults::Inject(Fault fault) {
 }
 
 void Faults::CrashServer(size_t index, bool power) {
-  cluster_->CrashServer(index, power);
-  cluster_->world().After(DownTime(),
-                          [this, index] { cluster_->StartServer(index); });
+  Prng& random = cluster_->world().random();
+  const auto start_later = [this, index] {
+    cluster_->world().After(DownTime(),
+                            [this, index] { cluster_->StartServer(index); });
+  };
+  // Between two turns, or in the middle of one.
+  if (random.Chance(0.5)) {
+    cluster_->CrashServer(index, power);
+    start_later();
+  } else {
+    cluster_->CrashServerAfter(index, 1 + random.Below(40), power, start_later);
+  }
 }
 
 void Faults::CrashAll(bool power) {

@@ -63,6 +63,8 @@ ClusterSetup DrawCluster(Prng& random) {
   cluster.by_value_max_bytes = Pick<uint64_t>(random, {0, 0, 100, 256, 4096});
   cluster.window_bytes = Pick<uint64_t>(random, {64, 128, 1024}) << 10;
   cluster.lease_us = Pick<uint64_t>(random, {100, 200, 500}) * 1000;
+  cluster.session_lease_ns =
+      Pick<int64_t>(random, {300, 2000, 60000, 60000}) * kMillisecond;
   cluster.max_drift_ppm = Pick<int64_t>(random, {0, 100, 5000});
   cluster.control_loss = Pick(random, {0.0, 0.0, 0.05});
   cluster.control_delay_ns =

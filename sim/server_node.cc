@@ -25,7 +25,7 @@ ServerNode::~ServerNode() {
 }
 
 absl::Status ServerNode::Start() {
-  if (running()) return absl::OkStatus();
+  if (running() || dead_) return absl::OkStatus();
   incarnation_ = Incarnation(incarnation_.value() + 1);
   world_->Trace(absl::StrCat("server ", node(), " starts, incarnation ",
                              incarnation_.value()));
@@ -48,6 +48,8 @@ absl::Status ServerNode::Start() {
   WHALE_ASSIGN_OR_RETURN(
       server_,
       node::Server::Create(options, fabric_.get(), pool_.get(), &clock_, this));
+  fabric_->set_crash_point([this] { OnEffect(); });
+  memory_.set_crash_point([this] { OnEffect(); });
   stepper_ = std::make_unique<Stepper>(world_, [this] { return Turn(); });
   stepper_->set_turn_cost_ns(turn_cost_ns_);
   stepper_->Wake();
@@ -56,22 +58,48 @@ absl::Status ServerNode::Start() {
 
 void ServerNode::Crash(bool power) {
   if (!running()) return;
-  world_->Trace(
-      absl::StrCat("server ", node(), power ? " loses power" : " crashes"));
-  stepper_.reset();
-  // What the dying process does in its destructors must reach nobody, its own
-  // memory included.
+  Die(power);
+  if (!in_turn_) Bury();
+}
+
+void ServerNode::Die(bool power) {
+  world_->Trace(absl::StrCat("server ", node(),
+                             power ? " loses power" : " crashes",
+                             in_turn_ ? " in mid-turn" : ""));
+  dead_ = true;
+  effects_left_ = 0;
+  // What the dying process still does, in this turn and in its destructors,
+  // reaches nobody, its own memory included.
   fabric_->Crash();
-  if (power) {
-    memory_.LosePower(world_->random());
-  } else {
-    memory_.LoseProcess();
-  }
-  memory_.Freeze();
+  memory_.Crash(power, world_->random());
+}
+
+void ServerNode::Bury() {
+  stepper_.reset();
   server_.reset();
   pool_.reset();
   fabric_.reset();
-  memory_.Thaw();
+  memory_.Restart();
+  dead_ = false;
+}
+
+void ServerNode::CrashAfter(uint64_t effects, bool power,
+                            std::function<void()> then) {
+  if (!running()) return;
+  effects_left_ = effects;
+  crash_power_ = power;
+  after_crash_ = std::move(then);
+}
+
+void ServerNode::OnEffect() {
+  if (effects_left_ == 0 || --effects_left_ > 0 || !in_turn_) return;
+  Die(crash_power_);
+  after_crash_();
+}
+
+void ServerNode::Send(const proto::ServerReport& report) {
+  OnEffect();
+  if (!dead_) reports_(report);
 }
 
 void ServerNode::PauseUntil(int64_t time_ns) {
@@ -98,7 +126,14 @@ void ServerNode::Wake() {
 }
 
 int64_t ServerNode::Turn() {
-  if (server_->Step()) return world_->now_ns();
+  in_turn_ = true;
+  const bool busy = server_->Step();
+  in_turn_ = false;
+  if (dead_) {
+    Bury();
+    return INT64_MAX;
+  }
+  if (busy) return world_->now_ns();
   const int64_t deadline_ns = server_->NextDeadlineNs();
   return deadline_ns == INT64_MAX ? INT64_MAX : clock_.WorldTime(deadline_ns);
 }

@@ -39,7 +39,7 @@ class ServerNode final : public node::ControlLink {
 
   uint32_t node() const { return options_.id.value(); }
   ServerId id() const { return options_.id; }
-  bool running() const { return server_ != nullptr; }
+  bool running() const { return server_ != nullptr && !dead_; }
   Incarnation incarnation() const { return incarnation_; }
   node::Server* server() { return server_.get(); }
   logstore::Pool* pool() { return pool_.get(); }
@@ -51,6 +51,9 @@ class ServerNode final : public node::ControlLink {
   absl::Status Start();
   // The process dies; with `power` the machine does.
   void Crash(bool power);
+  // The same, but in the middle of a turn: before the `effects`-th time from
+  // now that it persists, posts or sends something. `then` runs at that time.
+  void CrashAfter(uint64_t effects, bool power, std::function<void()> then);
   void PauseUntil(int64_t time_ns);
   void Resume();
   // Turns take so many times longer.
@@ -59,10 +62,13 @@ class ServerNode final : public node::ControlLink {
   void OnDirective(const proto::Directive& directive);
   void Wake();
 
-  void Send(const proto::ServerReport& report) override { reports_(report); }
+  void Send(const proto::ServerReport& report) override;
 
  private:
   int64_t Turn();
+  void OnEffect();
+  void Die(bool power);
+  void Bury();
 
   World* const world_;
   SimNetwork* const network_;
@@ -73,6 +79,13 @@ class ServerNode final : public node::ControlLink {
   bool formatted_ = false;
   Incarnation incarnation_;
   int64_t turn_cost_ns_ = 1 * kMicrosecond;
+
+  // A crash that is to come: effects left until then; 0: none.
+  uint64_t effects_left_ = 0;
+  bool crash_power_ = false;
+  std::function<void()> after_crash_;
+  bool in_turn_ = false;
+  bool dead_ = false;  // died in a turn that is not over
 
   std::unique_ptr<SimFabric> fabric_;
   std::unique_ptr<logstore::Pool> pool_;

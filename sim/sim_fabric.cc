@@ -26,11 +26,13 @@ SimFabric::SimFabric(SimNetwork* network, uint32_t node, SimMemory* memory)
 
 SimFabric::~SimFabric() {
   if (!crashed_) network_->Detach(this, /*crashed=*/false);
+  // A process that had crashed may have registered more.
+  for (auto& [number, region] : regions_) region->registered = false;
 }
 
 void SimFabric::Crash() {
-  network_->Detach(this, /*crashed=*/true);
   crashed_ = true;
+  network_->Detach(this, /*crashed=*/true);
 }
 
 std::string SimFabric::address() const { return absl::StrCat("sim:", node_); }
@@ -105,6 +107,7 @@ ConnectionId SimFabric::Connect(const std::string& address,
   half->fabric = this;
   half->node = node_;
   half->id = {network_->NextConnection()};
+  if (crashed_) return half->id;
   connections_[half->id.value] = all_[half->id.value] = half;
   network_->Connect(half, address, {hello.begin(), hello.end()});
   return half->id;
@@ -217,6 +220,7 @@ size_t SimFabric::FreeSlots(ConnectionId connection) const {
 
 PostResult SimFabric::Post(ConnectionId connection,
                            std::span<const WorkRequest> requests) {
+  if (crash_point_) crash_point_();
   HalfPtr half = Find(connection);
   if (half == nullptr || half->state != Half::State::kOpen) {
     return PostResult::kClosed;
@@ -256,7 +260,8 @@ std::byte* SimFabric::BeginMessage(ConnectionId connection,
 }
 
 void SimFabric::EndMessage(ConnectionId connection, size_t length_bytes) {
-  WHALE_CHECK(message_half_ != nullptr && message_half_->id == connection);
+  if (message_half_ == nullptr || message_half_->id != connection) return;
+  if (crash_point_) crash_point_();
   HalfPtr half = std::move(message_half_);
   message_half_ = nullptr;
   message_.resize(length_bytes);

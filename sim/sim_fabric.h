@@ -10,9 +10,11 @@
 #define WHALE_SIM_SIM_FABRIC_H_
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fabric/fabric.h"
@@ -27,9 +29,13 @@ class SimFabric final : public fabric::Fabric {
   SimFabric(SimNetwork* network, uint32_t node, SimMemory* memory);
   ~SimFabric() override;
 
-  // The process dies here and now; afterwards only the destructor may be
-  // called.
+  // The process dies here and now; nothing it does afterwards reaches anybody.
   void Crash();
+  // Called before work or a message is posted: where a crash makes a
+  // difference.
+  void set_crash_point(std::function<void()> crash_point) {
+    crash_point_ = std::move(crash_point);
+  }
 
   std::string_view name() const override { return "sim"; }
   std::string address() const override;
@@ -115,6 +121,7 @@ class SimFabric final : public fabric::Fabric {
   HalfPtr message_half_;
   std::vector<std::byte> message_;
   bool woken_ = false;
+  std::function<void()> crash_point_;
 };
 
 }  // namespace whale::sim

@@ -102,7 +102,8 @@ TEST(SimFabricTest, CompletionOfAWriteProvesNothingWithoutFlush) {
               Outcome::kOk);
     invisible += !pair.Holds(0, 512, 7);
     pair.b->Crash();
-    pair.memory.LosePower(pair.world.random());
+    pair.memory.Crash(true, pair.world.random());
+    pair.memory.Restart();
     lost += !pair.Holds(0, 512, 7);
   }
   EXPECT_GT(invisible, 0);
@@ -119,7 +120,8 @@ TEST(SimFabricTest, FlushMakesVisibleAndDurable) {
               Outcome::kOk);
     EXPECT_TRUE(pair.Holds(0, 512, 7));
     pair.b->Crash();
-    pair.memory.LosePower(pair.world.random());
+    pair.memory.Crash(true, pair.world.random());
+    pair.memory.Restart();
     EXPECT_TRUE(pair.Holds(0, 512, 7)) << seed;
   }
 }

@@ -132,8 +132,7 @@ int main(int argc, char** argv) {
 
   if (arguments.list_bugs) {
     for (const whale::PlantedBugName& bug : whale::kPlantedBugNames) {
-      std::printf("%.*s\n", static_cast<int>(bug.name.size()),
-                  bug.name.data());
+      std::printf("%.*s\n", static_cast<int>(bug.name.size()), bug.name.data());
     }
     return 0;
   }

@@ -30,16 +30,17 @@ bool SimMemory::Cover(const void* data, size_t length_bytes, size_t* begin,
 }
 
 void SimMemory::WriteBack(const void* data, size_t length_bytes) {
+  if (crash_point_) crash_point_();
   size_t begin, end;
-  if (durable_.empty() || !frozen_.empty() ||
-      !Cover(data, length_bytes, &begin, &end))
-    return;
+  if (durable_.empty() || !Cover(data, length_bytes, &begin, &end)) return;
   pending_.push_back({begin, end - begin, pending_bytes_.size()});
   pending_bytes_.insert(pending_bytes_.end(), live_ + begin, live_ + end);
 }
 
 void SimMemory::Fence() {
+  if (crash_point_) crash_point_();
   for (const Pending& range : pending_) {
+    if (!kept_.empty()) break;
     std::memcpy(durable_.data() + range.offset,
                 pending_bytes_.data() + range.data, range.length);
   }
@@ -49,33 +50,40 @@ void SimMemory::Fence() {
 
 void SimMemory::MakeDurable(const void* data, size_t length_bytes) {
   size_t begin, end;
-  if (durable_.empty() || !Cover(data, length_bytes, &begin, &end)) return;
+  if (durable_.empty() || !kept_.empty() ||
+      !Cover(data, length_bytes, &begin, &end)) {
+    return;
+  }
   std::memcpy(durable_.data() + begin, live_ + begin, end - begin);
 }
 
-void SimMemory::LosePower(Prng& random) {
-  WHALE_CHECK(survives_ == pmem::Survives::kPower);
-  pending_.clear();
-  pending_bytes_.clear();
-  // Extremes are worth as much as mixtures: nothing, all, or some words.
-  const double kept =
-      std::min(1.0, std::max(0.0, random.NextDouble() * 2 - .5));
-  for (size_t page = 0; page < length_bytes_; page += kPageBytes) {
-    if (std::memcmp(live_ + page, durable_.data() + page, kPageBytes) == 0) {
-      continue;
-    }
-    for (size_t word = page; word < page + kPageBytes; word += 8) {
-      if (std::memcmp(live_ + word, durable_.data() + word, 8) == 0) continue;
-      if (random.Chance(kept)) continue;
-      std::memcpy(live_ + word, durable_.data() + word, 8);
-    }
-  }
-  std::memcpy(durable_.data(), live_, length_bytes_);
+void SimMemory::Crash(bool power, Prng& random) {
+  WHALE_CHECK(kept_.empty());
+  kept_.assign(live_, live_ + length_bytes_);
+  if (power) LosePower(random);
 }
 
-void SimMemory::Thaw() {
-  std::memcpy(live_, frozen_.data(), length_bytes_);
-  frozen_ = {};
+// Extremes are worth as much as mixtures: nothing, all, or some words.
+void SimMemory::LosePower(Prng& random) {
+  WHALE_CHECK(survives_ == pmem::Survives::kPower);
+  const double share = std::clamp(random.NextDouble() * 2 - 0.5, 0.0, 1.0);
+  for (size_t page = 0; page < length_bytes_; page += kPageBytes) {
+    if (std::memcmp(&kept_[page], &durable_[page], kPageBytes) == 0) continue;
+    for (size_t word = page; word < page + kPageBytes; word += 8) {
+      if (std::memcmp(&kept_[word], &durable_[word], 8) == 0) continue;
+      if (!random.Chance(share)) {
+        std::memcpy(&kept_[word], &durable_[word], 8);
+      }
+    }
+  }
+  durable_ = kept_;
+}
+
+void SimMemory::Restart() {
+  std::memcpy(live_, kept_.data(), length_bytes_);
+  kept_ = {};
+  pending_.clear();
+  pending_bytes_.clear();
 }
 
 void SimMemory::Rot(size_t begin, size_t end, Prng& random) {

@@ -13,8 +13,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/prng.h"
@@ -43,21 +45,22 @@ class SimMemory final : public pmem::PersistenceDomain {
   void WriteBack(const void* data, size_t length_bytes) override;
   void Fence() override;
 
+  // Called before every WriteBack and Fence: where a crash makes a difference.
+  void set_crash_point(std::function<void()> crash_point) {
+    crash_point_ = std::move(crash_point);
+  }
+
   // What a remote flush does: durable at once.
   void MakeDurable(const void* data, size_t length_bytes);
 
-  // Loss of power: keeps of each word its durable or its newest value.
-  // REQUIRES: survives() is kPower.
-  void LosePower(Prng& random);
-  // The processes died, the machine did not: what was written back without a
-  // fence is durable or not, all else stays.
-  void LoseProcess() {
-    pending_.clear();
-    pending_bytes_.clear();
-  }
-  // Whatever is stored or persisted from Freeze to Thaw is undone by Thaw.
-  void Freeze() { frozen_.assign(live_, live_ + length_bytes_); }
-  void Thaw();
+  // The machine loses power here and now (`power`), or only the process dies:
+  // decides what of the memory stays. With power lost that is, of each word,
+  // its durable or its newest value; else everything. Whatever is stored or
+  // persisted between Crash and Restart is without effect, so that a turn under
+  // way, and destructors, may run to their end.
+  // REQUIRES: survives() is kPower if `power`; not crashed already.
+  void Crash(bool power, Prng& random);
+  void Restart();
   // Flips one bit in [begin, end) of the live and the durable image.
   void Rot(size_t begin, size_t end, Prng& random);
 
@@ -67,6 +70,7 @@ class SimMemory final : public pmem::PersistenceDomain {
     size_t length;
     size_t data;  // in pending_bytes_
   };
+  void LosePower(Prng& random);
   // The aligned words that cover a range; false if it lies elsewhere.
   bool Cover(const void* data, size_t length_bytes, size_t* begin,
              size_t* end) const;
@@ -76,9 +80,10 @@ class SimMemory final : public pmem::PersistenceDomain {
   std::unique_ptr<std::byte[]> memory_;
   std::byte* live_;
   std::vector<std::byte> durable_;  // empty in domain `process`
-  std::vector<std::byte> frozen_;
+  std::vector<std::byte> kept_;     // what Restart will find; empty: no crash
   std::vector<Pending> pending_;
   std::vector<std::byte> pending_bytes_;
+  std::function<void()> crash_point_;
 };
 
 }  // namespace whale::sim

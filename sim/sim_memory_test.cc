@@ -24,7 +24,8 @@ TEST(SimMemoryTest, PersistedWordsSurviveOthersMay) {
     Prng random(seed);
     for (size_t i = 0; i < 1024; ++i) Store(memory, i, i + 1);
     memory.Persist(memory.base(), 4096);
-    memory.LosePower(random);
+    memory.Crash(true, random);
+    memory.Restart();
     for (size_t i = 0; i < 512; ++i) ASSERT_EQ(Word(memory, i), i + 1);
     for (size_t i = 512; i < 1024; ++i) {
       const uint64_t word = Word(memory, i);
@@ -43,7 +44,8 @@ TEST(SimMemoryTest, WriteBackWithoutFenceProvesNothing) {
     Prng random(seed);
     Store(memory, 0, 7);
     memory.WriteBack(memory.base(), 8);
-    memory.LosePower(random);
+    memory.Crash(true, random);
+    memory.Restart();
     lost |= Word(memory, 0) == 0;
   }
   EXPECT_TRUE(lost);
@@ -58,7 +60,8 @@ TEST(SimMemoryTest, StoreBehindWriteBackIsNotCovered) {
     memory.WriteBack(memory.base(), 8);
     Store(memory, 0, 2);
     memory.Fence();
-    memory.LosePower(random);
+    memory.Crash(true, random);
+    memory.Restart();
     EXPECT_NE(Word(memory, 0), 0u);
     old |= Word(memory, 0) == 1;
   }
@@ -71,7 +74,8 @@ TEST(SimMemoryTest, RemoteFlushMakesDurable) {
     Prng random(seed);
     Store(memory, 3, 9);
     memory.MakeDurable(memory.base() + 24, 8);
-    memory.LosePower(random);
+    memory.Crash(true, random);
+    memory.Restart();
     EXPECT_EQ(Word(memory, 3), 9u);
   }
 }
@@ -79,8 +83,11 @@ TEST(SimMemoryTest, RemoteFlushMakesDurable) {
 TEST(SimMemoryTest, ProcessDomainPersistsForFree) {
   SimMemory memory(4096, pmem::Survives::kProcess);
   EXPECT_TRUE(memory.persist_is_free());
+  Prng random(1);
   Store(memory, 0, 5);
-  memory.LoseProcess();
+  memory.Crash(false, random);
+  Store(memory, 0, 6);  // too late
+  memory.Restart();
   EXPECT_EQ(Word(memory, 0), 5u);
 }
 
