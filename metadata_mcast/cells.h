@@ -89,20 +89,38 @@ inline size_t CellOffset(uint64_t sequence) {
   return static_cast<size_t>(sequence % kCellSlots) * kCellBytes;
 }
 
-// The whole cell with the larger sequence among those of the pair that
-// `accept(cell)` takes; none if neither is whole.
+// The newest whole cell of the pair among those that `accept(cell)` takes; none
+// if neither is. At least as new as the newest that was whole when the call
+// began: while the slots are read one after the other, two more cells may be
+// written. If the second slot is in the middle of such a write, what the first
+// held before may be older than what the second held when the call began; then
+// the first is looked at again.
 // REQUIRES: `pair` is 8-byte aligned and kCellSlots * kCellBytes long.
 template <typename Cell, typename Accept>
 std::optional<Cell> NewestWholeIf(const std::byte* pair, Accept&& accept) {
-  std::optional<Cell> newest;
+  while (true) {
+    const Cell first = LoadRemote<Cell>(pair);
+    const Cell second = LoadRemote<Cell>(pair + kCellBytes);
+    if (accept(second) && IsWhole(second)) {
+      const bool newer = accept(first) && first.sequence > second.sequence;
+      return newer && IsWhole(first) ? first : second;
+    }
+    if (!accept(first) || !IsWhole(first)) return std::nullopt;
+    if (LoadRemote<Cell>(pair).sequence == first.sequence) return first;
+  }
+}
+// Whether neither slot of a copy that a READ fetched was caught in the middle
+// of a write. Only then is the newest whole cell of the copy as new as the READ
+// itself: the slots were fetched at different times, so next to a torn one the
+// whole one may be older than what was there when the READ began.
+template <typename Cell>
+bool IsSettled(const std::byte* pair) {
   for (size_t slot = 0; slot < kCellSlots; ++slot) {
     const Cell cell = LoadRemote<Cell>(pair + slot * kCellBytes);
-    if (!accept(cell) || (newest && cell.sequence <= newest->sequence)) {
-      continue;
-    }
-    if (IsWhole(cell)) newest = cell;
+    const bool blank = cell.crc == 0 && cell.sequence == 0;
+    if (!blank && !IsWhole(cell)) return false;
   }
-  return newest;
+  return true;
 }
 // The newest whole cell of `epoch`.
 template <typename Cell>

@@ -145,10 +145,25 @@ void BackupReads::StartCommitCellRead() {
   std::swap(for_this_cell_, for_next_cell_);
 }
 
+void BackupReads::AskAgain(Waiting waiting) {
+  if (++waiting.tries > kMaxTries) {
+    Refuse(waiting, wire::Result::kUnavailable, wire::Reason::kHole);
+  } else {
+    for_next_cell_.push_back(std::move(waiting));
+  }
+}
+
 void BackupReads::OnCommitCell(fabric::Outcome outcome) {
   cell_in_flight_ = false;
   std::vector<Waiting> ready = std::move(for_this_cell_);
   for_this_cell_.clear();
+  if (outcome == fabric::Outcome::kOk &&
+      !metadata_mcast::IsSettled<metadata_mcast::CommitCell>(
+          landing_->commit_cells())) {
+    for (Waiting& waiting : ready) AskAgain(std::move(waiting));
+    StartCommitCellRead();
+    return;
+  }
   const auto cell =
       outcome == fabric::Outcome::kOk
           ? metadata_mcast::NewestWhole<metadata_mcast::CommitCell>(

@@ -62,6 +62,7 @@ class BackupReads {
 
   void StartCommitCellRead();
   void OnCommitCell(fabric::Outcome outcome);
+  void AskAgain(Waiting waiting);
   void StartHoleRead(Waiting waiting, const chain::Visible& visible);
   void OnHole(size_t slot, fabric::Outcome outcome);
   void FreeHole(size_t slot);

@@ -48,9 +48,11 @@ bool EpochConfirm::PostRead(size_t backup) {
 }
 
 bool EpochConfirm::CellConfirms(size_t backup) const {
-  const auto cell = metadata_mcast::NewestWhole<metadata_mcast::EpochCell>(
-      landing_->epoch_cells(backup));
-  return cell && cell->active_epoch == configuration_.epoch.value() &&
+  const std::byte* cells = landing_->epoch_cells(backup);
+  const auto cell =
+      metadata_mcast::NewestWhole<metadata_mcast::EpochCell>(cells);
+  return metadata_mcast::IsSettled<metadata_mcast::EpochCell>(cells) && cell &&
+         cell->active_epoch == configuration_.epoch.value() &&
          cell->ended_epoch <= configuration_.epoch.value();
 }
 
