@@ -363,9 +363,18 @@ void SimNetwork::ReceiveWrite(const HalfPtr& from, const HalfPtr& to,
   if (work->request.opcode == Opcode::kWriteWithImm) {
     to->fabric->PushImmediate(to, work->request.immediate, length);
   }
-  // Only method `none` promises that completion means visible.
-  const bool visible = options_.flush_method == fabric::FlushMethod::kNone;
-  Answer(from, to, work, Outcome::kOk, visible ? to->last_landing_ns : 0);
+  // Only method `none` promises that completion means visible: then it is
+  // answered when all has landed, and not if the target dies before.
+  if (options_.flush_method != fabric::FlushMethod::kNone) {
+    Answer(from, to, work, Outcome::kOk, 0);
+    return;
+  }
+  const int64_t landed_ns = std::max(to->last_landing_ns, world_->now_ns());
+  world_->At(landed_ns, [this, from, to, work] {
+    const bool alive = to->fabric != nullptr && !to->fenced &&
+                       to->state != Half::State::kDead;
+    Answer(from, to, work, alive ? Outcome::kOk : Outcome::kRemoteError, 0);
+  });
 }
 
 void SimNetwork::Land(const HalfPtr& to, const std::shared_ptr<Region>& region,
