@@ -90,6 +90,33 @@ TEST(ShmProcessTest, PeersKilledAtAnyInstruction) {
   }
 }
 
+// What a peer published before it died is there, all of it.
+TEST(ShmProcessTest, TheDeadHaveTheirSay) {
+  TemporaryDirectory directory;
+  Party server(directory / "server.sock");
+  Child child([&](Child& parent) {
+    Party client("");
+    const ConnectionId connection = client.Connect(server.fabric().address());
+    for (int i = 0; i < 100; ++i) client.Send(connection, std::to_string(i));
+    parent.Tell();
+    for (;;) pause();
+    return 0;
+  });
+  const ConnectionId connection = server.AcceptNext();
+  child.Await();
+  child.Kill();
+  child.Join();
+  server.Await(EventKind::kDisconnected);
+  int next = 0;
+  for (const Party::Seen& seen : server.seen()) {
+    if (seen.event.kind != EventKind::kReceived) continue;
+    EXPECT_EQ(seen.event.connection, connection);
+    EXPECT_EQ(seen.data, std::to_string(next++));
+  }
+  EXPECT_EQ(next, 100);
+  EXPECT_EQ(server.seen().back().event.kind, EventKind::kDisconnected);
+}
+
 TEST(ShmProcessTest, OwnersKilledUnderTheirWriters) {
   TemporaryDirectory directory;
   for (int round = 0; round < 20; ++round) {
