@@ -75,9 +75,7 @@ void Replica::FinishStop() {
   if (primary_ != nullptr) {
     // What clients had not handed over yet was never delivered to anybody.
     const Lsn ready = primary_->ready_end();
-    state_.pending.DropFrom(ready);
-    state_.sessions.Undo(ready);
-    state_.backup_log.DropFrom(ready);
+    state_.Discard(ready);
     state_.log.set_end(ready);
   }
   SetPhase(proto::SHARD_STOPPED);
