@@ -18,7 +18,7 @@ namespace whale::client {
 namespace {
 
 // Of one question for a map; the coordinator answers sooner if it changes.
-constexpr absl::Duration kMapWait = absl::Milliseconds(200);
+constexpr absl::Duration kFirstMapWait = absl::Milliseconds(200);
 
 absl::Status CheckOptions(const ClientOptions& options) {
   if (options.coordinators.empty()) {
@@ -46,7 +46,7 @@ absl::StatusOr<proto::ClusterMap> FirstMap(const ClientOptions& options) {
   while (true) {
     const absl::Duration left = until - absl::Now();
     absl::StatusOr<proto::ClusterMap> map =
-        coordinator.GetMap(known_version, std::min(left, kMapWait),
+        coordinator.GetMap(known_version, std::min(left, kFirstMapWait),
                            std::max(left, absl::Milliseconds(1)));
     if (!map.ok()) {
       return absl::Status(
@@ -58,7 +58,7 @@ absl::StatusOr<proto::ClusterMap> FirstMap(const ClientOptions& options) {
                        std::string(map.status().message())));
     }
     if (map->shards_size() > 0 && map->servers_size() > 0) return map;
-    if (left <= kMapWait) {
+    if (left <= kFirstMapWait) {
       return absl::UnavailableError(absl::StrCat(
           "the cluster at ", absl::StrJoin(options.coordinators, ", "),
           " has no shards yet; are all its servers running?"));

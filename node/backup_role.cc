@@ -13,8 +13,6 @@ constexpr int64_t kBusyIntervalNs = 1'000'000;
 constexpr int64_t kIdleIntervalNs = 20'000'000;
 // After a wake-up the successor is woken too, for so long.
 constexpr int64_t kWakeLastsNs = 5'000'000;
-constexpr int64_t kSegmentsRetryNs = 10'000'000;
-constexpr uint64_t kSegmentsAhead = 2;
 
 }  // namespace
 

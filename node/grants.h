@@ -25,6 +25,12 @@ inline wire::BufferGrant ToWire(const fabric::Grant& grant) {
           .length_bytes = grant.length_bytes};
 }
 
+// Segments that every replica keeps ready beyond the one being written, so that
+// the primary need not wait for one (protocol, section 3).
+inline constexpr uint64_t kSegmentsAhead = 2;
+// A full pool is asked again after so long.
+inline constexpr int64_t kSegmentsRetryNs = 10'000'000;
+
 // Tells `to` where this server's segments [first, last] of the shard lie; those
 // not here are left out.
 void SendSegmentGrants(Context* context, Peers* peers, const logstore::Log& log,

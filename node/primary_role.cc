@@ -14,9 +14,6 @@ constexpr int64_t kIdleCommitNs = 100'000;
 // How often progress cells are looked at while something is outstanding.
 constexpr int64_t kReadProgressNs = 20'000;
 constexpr int64_t kWakeEveryNs = 200'000;
-constexpr int64_t kSegmentsRetryNs = 10'000'000;
-// Segments kept ready beyond the one being written.
-constexpr uint64_t kSegmentsAhead = 2;
 
 }  // namespace
 
