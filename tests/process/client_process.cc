@@ -4,8 +4,13 @@
 //
 //   client_process --cluster HOST:PORT --history FILE --client N --seed S
 //                  --operations N --keys K --in-flight D
-//                  [--large-share PERCENT] [--timeout-ms T]
+//                  [--large-share PERCENT] [--timeout-ms T] [--rate R]
+//
+// `--rate`: so many operations per second at most. SIGTERM: begins no more.
 
+#include <poll.h>
+
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -36,7 +41,10 @@ struct Options {
   size_t in_flight = 16;
   uint64_t large_share = 10;  // percent of the written values
   int64_t timeout_ms = 30'000;
+  int64_t rate = 0;  // no bound
 };
+
+volatile std::sig_atomic_t stop_requested = 0;
 
 bool Parse(int argc, char** argv, Options* options) {
   for (int i = 1; i + 1 < argc; i += 2) {
@@ -63,6 +71,8 @@ bool Parse(int argc, char** argv, Options* options) {
       options->large_share = number();
     } else if (name == "--timeout-ms") {
       options->timeout_ms = static_cast<int64_t>(number());
+    } else if (name == "--rate") {
+      options->rate = static_cast<int64_t>(number());
     } else {
       return false;
     }
@@ -81,19 +91,35 @@ class Driver {
         last_version_(options.keys) {}
 
   void Run() {
+    const int64_t begun_ns = NowOfHostNs();
     uint64_t started = 0;
-    while (started < options_.operations || open_ > 0) {
-      while (started < options_.operations && open_ < options_.in_flight) {
+    while (open_ > 0 || (started < options_.operations && !stop_requested)) {
+      while (MayStart(started, begun_ns)) {
         ++started;
         ++open_;
         StartOne();
       }
-      client_->Poll(absl::Milliseconds(100));
+      // With nothing on its way Poll would return at once.
+      if (client_->in_flight() > 0) {
+        client_->Poll(absl::Milliseconds(1));
+      } else {
+        poll(nullptr, 0, 1);
+      }
     }
     history_.Done();
   }
 
  private:
+  bool MayStart(uint64_t started, int64_t begun_ns) const {
+    if (stop_requested || started >= options_.operations ||
+        open_ >= options_.in_flight) {
+      return false;
+    }
+    const int64_t elapsed_us = (NowOfHostNs() - begun_ns) / 1000;
+    return options_.rate == 0 || static_cast<int64_t>(started) * 1'000'000 <=
+                                     elapsed_us * options_.rate;
+  }
+
   void StartOne() {
     const uint64_t key = random_.Below(options_.keys);
     const uint64_t dice = random_.Below(100);
@@ -244,6 +270,7 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "client_process: bad arguments\n");
     return 2;
   }
+  std::signal(SIGTERM, [](int) { stop_requested = 1; });
   ClientOptions client_options;
   client_options.coordinators = {options.cluster};
   client_options.timeout = absl::Milliseconds(options.timeout_ms);

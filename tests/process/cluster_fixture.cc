@@ -136,12 +136,11 @@ int Cluster::Stop() {
 }
 
 void Cluster::KillAll() {
-  const auto all_gone = [&] {
-    for (const pid_t pid : ServerProcesses()) kill(pid, SIGKILL);
-    if (dev_ != nullptr) dev_->WaitExit(0);
-    return ServerProcesses().empty();
-  };
-  EXPECT_TRUE(WaitFor(all_gone, kStopTimeoutMs));
+  // Until none is left: one may have been starting another.
+  for (std::vector<pid_t> pids = ServerProcesses(); !pids.empty();
+       pids = ServerProcesses()) {
+    KillAndAwait(pids);
+  }
   dev_.reset();
 }
 

@@ -12,7 +12,10 @@
 namespace whale::process_test {
 namespace {
 
-constexpr int kLoadTimeoutMs = 240'000;
+// A load that goes on until it is stopped, slow enough for the checkers.
+constexpr uint64_t kEndless = 1'000'000;
+constexpr int64_t kRate = 2000;
+constexpr int kLoadTimeoutMs = 120'000;
 constexpr int kProgressTimeoutMs = 120'000;
 
 uint64_t Seed() {
@@ -34,13 +37,18 @@ TEST(CrashTest, NothingAcknowledgedIsLostWhenAllServersAreKilled) {
   Prng random(seed);
   Cluster cluster;
   ASSERT_NO_FATAL_FAILURE(cluster.Start());
-  Load load(&cluster, {.seed = seed, .clients = 3, .operations = 8000});
+  Load load(
+      &cluster,
+      {.seed = seed, .clients = 3, .operations = kEndless, .rate = kRate});
   for (int crash = 0; crash < 3; ++crash) {
     ASSERT_NO_FATAL_FAILURE(
         AwaitProgress(load, 10'000 + random.Below(200'000)));
     cluster.KillAll();
     ASSERT_NO_FATAL_FAILURE(cluster.Start());
   }
+  // They go on by themselves.
+  ASSERT_NO_FATAL_FAILURE(AwaitProgress(load, 100'000));
+  ASSERT_NO_FATAL_FAILURE(load.Stop());
   ASSERT_NO_FATAL_FAILURE(load.Finish(kLoadTimeoutMs));
   ASSERT_NO_FATAL_FAILURE(load.FinalReads());
   load.Check();
@@ -61,6 +69,7 @@ TEST(CrashTest, KilledClientsHarmNobody) {
     load.Kill(victim);
     load.AddClient();
   }
+  ASSERT_NO_FATAL_FAILURE(load.Stop());
   ASSERT_NO_FATAL_FAILURE(load.Finish(kLoadTimeoutMs));
   ASSERT_NO_FATAL_FAILURE(load.FinalReads());
   load.Check();

@@ -29,7 +29,8 @@ void Load::AddClient() {
        absl::StrCat(options_.operations), "--keys", absl::StrCat(options_.keys),
        "--in-flight", absl::StrCat(options_.in_flight), "--large-share",
        absl::StrCat(options_.large_share), "--timeout-ms",
-       absl::StrCat(options_.timeout_ms)}));
+       absl::StrCat(options_.timeout_ms), "--rate",
+       absl::StrCat(options_.rate)}));
   killed_.push_back(false);
 }
 
@@ -47,6 +48,15 @@ void Load::Finish(int timeout_ms) {
                 WEXITSTATUS(client.wait_status()) == 0)
         << "client " << i << ", wait status " << client.wait_status() << ": "
         << ReadFile(cluster_->folder() + "/clients");
+  }
+}
+
+void Load::Stop() {
+  for (size_t i = 0; i < clients_.size(); ++i) {
+    // A client that has begun its history knows what the signal means.
+    ASSERT_TRUE(WaitFor([&] { return !ReadFile(HistoryPath(i)).empty(); },
+                        static_cast<int>(options_.timeout_ms)));
+    clients_[i]->Signal(SIGTERM);
   }
 }
 

@@ -22,6 +22,7 @@ struct LoadOptions {
   size_t in_flight = 16;
   uint64_t large_share = 10;  // percent
   int64_t timeout_ms = 60'000;
+  int64_t rate = 0;  // operations per second of each client; 0: no bound
 };
 
 class Load {
@@ -36,6 +37,8 @@ class Load {
   // was killed by Kill.
   void Finish(int timeout_ms);
   void Kill(size_t number);
+  // Tells all clients to begin nothing more.
+  void Stop();
 
   // Operations that clients have begun so far, by the size of their histories.
   uint64_t HistoryBytes() const;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -54,6 +55,16 @@ pid_t Spawn(const std::vector<std::string>& arguments, const std::string& tag,
   return pid;
 }
 
+// Waits until the process is gone, all threads of it.
+bool AwaitEnd(int pidfd, int timeout_ms) {
+  pollfd poll_entry = {.fd = pidfd, .events = POLLIN, .revents = 0};
+  int ready;
+  do {
+    ready = poll(&poll_entry, 1, timeout_ms);
+  } while (ready < 0 && errno == EINTR);
+  return ready == 1;
+}
+
 bool IsZombie(const std::filesystem::path& process) {
   const std::string stat = ReadFile(process / "stat");
   const size_t end_of_name = stat.rfind(')');
@@ -85,12 +96,7 @@ void ChildProcess::Signal(int signal) const {
 
 bool ChildProcess::WaitExit(int timeout_ms) {
   if (exited_) return true;
-  pollfd poll_entry = {.fd = pidfd_, .events = POLLIN, .revents = 0};
-  int ready;
-  do {
-    ready = poll(&poll_entry, 1, timeout_ms);
-  } while (ready < 0 && errno == EINTR);
-  if (ready != 1) return false;
+  if (!AwaitEnd(pidfd_, timeout_ms)) return false;
   exited_ = waitpid(pid_, &wait_status_, 0) == pid_;
   return exited_;
 }
@@ -130,6 +136,21 @@ std::vector<pid_t> FindTagged(const std::string& tag) {
     }
   }
   return found;
+}
+
+void KillAndAwait(const std::vector<pid_t>& pids) {
+  std::vector<int> pidfds;
+  for (const pid_t pid : pids) {
+    const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+    if (pidfd >= 0) pidfds.push_back(pidfd);
+  }
+  for (const int pidfd : pidfds) {
+    syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, nullptr, 0);
+  }
+  for (const int pidfd : pidfds) {
+    AwaitEnd(pidfd, -1);
+    close(pidfd);
+  }
 }
 
 std::string CommandLineOf(pid_t pid) {

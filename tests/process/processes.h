@@ -56,6 +56,9 @@ CommandResult RunCommand(const std::vector<std::string>& arguments,
 
 // Running processes that carry the tag, this one and zombies excluded.
 std::vector<pid_t> FindTagged(const std::string& tag);
+// kill -9 of all of them at once; returns when each is gone with all its
+// threads, and so with its ports and files.
+void KillAndAwait(const std::vector<pid_t>& pids);
 // Command line of a process, words separated by blanks; empty if it is gone.
 std::string CommandLineOf(pid_t pid);
 
