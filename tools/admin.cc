@@ -23,7 +23,7 @@ struct Flags {
 };
 
 int Finish(const Reply& reply) {
-  if (!reply.ok()) return PrintError(reply.status());
+  if (!reply.ok()) return PrintError(WithCure(reply.status()));
   std::printf("%s\n",
               reply->message().empty() ? "done" : reply->message().c_str());
   return kExitOk;

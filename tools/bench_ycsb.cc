@@ -245,9 +245,9 @@ class Benchmark {
 
   absl::Status Run(const std::string& dir) {
     control::ClusterClient client(flags_.cluster.cluster);
-    WHALE_ASSIGN_OR_RETURN(const proto::ClusterStatus status,
-                           client.GetStatus(flags_.cluster.timeout));
-    circumstances_ = CircumstancesOf(flags_, status);
+    const auto status = client.GetStatus(flags_.cluster.timeout);
+    if (!status.ok()) return WithCure(status.status());
+    circumstances_ = CircumstancesOf(flags_, *status);
     if (flags_.phase != "run") WHALE_RETURN_IF_ERROR(RunOne(Phase::kLoad));
     if (flags_.phase != "load") WHALE_RETURN_IF_ERROR(RunOne(Phase::kRun));
     absl::Status verified;

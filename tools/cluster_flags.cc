@@ -63,7 +63,17 @@ absl::StatusOr<std::unique_ptr<Client>> ConnectTo(const ClusterFlags& flags) {
   options.coordinators = flags.cluster;
   options.timeout = flags.timeout;
   options.fabric = flags.fabric;
-  return Client::Connect(options);
+  auto client = Client::Connect(options);
+  if (!client.ok()) return WithCure(client.status());
+  return client;
+}
+
+absl::Status WithCure(const absl::Status& status) {
+  if (!absl::IsUnavailable(status)) return status;
+  return absl::UnavailableError(
+      absl::StrCat(status.message(),
+                   "; is the cluster running there? Start one with whale dev, "
+                   "or name another with --cluster"));
 }
 
 void AddDurabilityFlag(Options* options, WriteOptions* write) {

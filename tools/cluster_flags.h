@@ -23,6 +23,8 @@ void AddClusterFlags(Options* options, ClusterFlags* flags);
 
 // Errors: as Client::Connect; kInvalidArgument (no address, no HOST:PORT).
 absl::StatusOr<std::unique_ptr<Client>> ConnectTo(const ClusterFlags& flags);
+// Adds to kUnavailable what can be done about it; others stay as they are.
+absl::Status WithCure(const absl::Status& status);
 absl::Status CheckAddresses(const std::vector<std::string>& addresses);
 
 void AddDurabilityFlag(Options* options, WriteOptions* write);

@@ -38,7 +38,7 @@ absl::Status Serve(const Flags& flags) {
   options.listen = absl::StrCat(flags.host, ":", flags.port);
   options.store = flags.store;
   options.cluster = flags.cluster;
-  options.version = VersionText();
+  options.version = Version();
   WHALE_ASSIGN_OR_RETURN(const auto server,
                          control::CoordinatorServer::Start(options));
   Log(LogLevel::kInfo, "serving",

@@ -65,8 +65,6 @@ void Options::Add(const std::string& name, const std::string& kind,
   Flag* flag = NewFlag(name, std::move(setter));
   flag->option = app_->add_option("--" + name, flag->raw, help)
                      ->type_name(kind)
-                     ->type_size(1)
-                     ->allow_extra_args(false)
                      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   if (!default_text.empty()) flag->option->default_str(default_text);
 }
@@ -110,7 +108,7 @@ absl::Status Options::ResolveFlag(Flag& flag, const ConfigFile& file,
   flag.given = true;
   if (flag.option->count() > 0) {
     const std::string text =
-        flag.is_flag ? (flag.raw_flag ? "true" : "false") : flag.raw.back();
+        flag.is_flag ? (flag.raw_flag ? "true" : "false") : flag.raw;
     const absl::Status status = flag.setter(text);
     return status.ok() ? status : Explain(dashed, status);
   }

@@ -81,7 +81,7 @@ class Options {
   struct Flag {
     std::string name;
     CLI::Option* option = nullptr;
-    std::vector<std::string> raw;  // from the command line; the last one counts
+    std::string raw;  // from the command line
     bool raw_flag = false;
     bool is_flag = false;
     bool given = false;

@@ -1,6 +1,7 @@
 #include "tools/program.h"
 
 #include <cstdio>
+#include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -57,8 +58,8 @@ CLI::App* Program::AppOf(const std::string& words) {
 Command& Program::Add(const std::string& words, const std::string& summary,
                       const std::string& details) {
   CLI::App* app = AppOf(words);
-  app->description(details.empty() ? summary
-                                   : absl::StrCat(summary, "\n\n", details));
+  app->description(summary);
+  if (!details.empty()) app->footer(absl::StrCat(details, "\n\n", kFooter));
   return commands_.emplace_back(app, absl::StrReplaceAll(words, {{" ", "."}}));
 }
 
@@ -87,16 +88,29 @@ absl::Status Program::Resolve(Command& command,
   return command.options.Resolve(file, environment);
 }
 
+std::string Program::NearestCommand(const std::string& word) const {
+  std::set<std::string> last_words;
+  std::map<std::string, std::string> whole;
+  for (const auto& [words, app] : apps_) {
+    const std::string last = words.substr(words.rfind(' ') + 1);
+    last_words.insert(last);
+    whole[last] = words;
+  }
+  return whole[Nearest(word, last_words)];
+}
+
 std::string Program::Unexpected(const Command* command) const {
   for (const std::string& word : app_.remaining(/*recurse=*/true)) {
-    if (!absl::StartsWith(word, "--") || word == "--") continue;
-    const std::string flag = word.substr(2, word.find('=') - 2);
-    std::string text = absl::StrCat("there is no flag --", flag);
-    if (command != nullptr) {
-      absl::StrAppend(&text, "; the nearest is --",
-                      Nearest(flag, command->options.names()));
+    if (word == "--") continue;
+    if (!absl::StartsWith(word, "-")) {
+      if (command != nullptr) return absl::StrCat("too many arguments: ", word);
+      return absl::StrCat("there is no command \"", word,
+                          "\"; the nearest is \"", NearestCommand(word), "\"");
     }
-    return text;
+    if (command == nullptr || !absl::StartsWith(word, "--")) continue;
+    const std::string flag = word.substr(2, word.find('=') - 2);
+    return absl::StrCat("there is no flag --", flag, "; the nearest is --",
+                        Nearest(flag, command->options.names()));
   }
   return "";
 }

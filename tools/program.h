@@ -51,7 +51,9 @@ class Program {
   // there is none yet.
   CLI::App* AppOf(const std::string& words);
   absl::Status Resolve(Command& command, const Environment& environment) const;
+  // What stands on the command line and should not, and what may be meant.
   std::string Unexpected(const Command* command) const;
+  std::string NearestCommand(const std::string& word) const;
   Command* Parsed();
 
   CLI::App app_;

@@ -20,7 +20,9 @@ struct ServeFlags {
   std::string fabric = "shm";
   std::string domain = "shm";
   bool allow_non_dax = false;
-  absl::Duration spin = absl::Microseconds(30);
+  // Longer helps where every worker has a processor to itself, and hurts much
+  // where it has not.
+  absl::Duration spin = absl::Microseconds(5);
   LogFlags log;
 };
 

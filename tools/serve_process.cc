@@ -49,6 +49,11 @@ ServeProcess::~ServeProcess() {
 }
 
 absl::Status ServeProcess::OpenStore() {
+  if (options_.flags.fabric != "shm") {
+    return absl::UnimplementedError(
+        absl::StrCat("--fabric ", options_.flags.fabric,
+                     ": this version has the fabric shm only"));
+  }
   WHALE_RETURN_IF_ERROR(MakeDirectory(options_.dir));
   WHALE_ASSIGN_OR_RETURN(lock_, DirectoryLock::Take(options_.dir));
   WHALE_ASSIGN_OR_RETURN(store_, OpenPool(options_.dir, ServerId(options_.id),
@@ -64,11 +69,6 @@ absl::Status ServeProcess::OpenStore() {
 }
 
 absl::Status ServeProcess::OpenFabric() {
-  if (options_.flags.fabric != "shm") {
-    return absl::UnimplementedError(
-        absl::StrCat("--fabric ", options_.flags.fabric,
-                     ": this version has the fabric shm only"));
-  }
   const std::string run = options_.dir + "/run";
   WHALE_RETURN_IF_ERROR(MakeDirectory(run));
   fabric::ShmOptions shm;

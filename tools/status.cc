@@ -25,7 +25,7 @@ struct Flags {
 
 absl::Status PrintOnce(control::ClusterClient& client, const Flags& flags) {
   const auto status = client.GetStatus(flags.timeout);
-  if (!status.ok()) return status.status();
+  if (!status.ok()) return WithCure(status.status());
   const std::string text =
       flags.json ? StatusJson(*status) : StatusText(*status);
   const bool clear = flags.watch && !flags.json && isatty(STDOUT_FILENO);

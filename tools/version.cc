@@ -9,6 +9,10 @@ namespace whale::tools {
 
 std::string Commit() { return WHALE_COMMIT; }
 
+std::string Version() {
+  return absl::StrCat(WHALE_VERSION, " (commit ", Commit(), ")");
+}
+
 std::string VersionText() {
   return absl::StrCat("whale ", WHALE_VERSION, " (protocol ",
                       wire::kProtocolVersion, ", format ",

@@ -8,6 +8,8 @@ namespace whale::tools {
 
 // "whale 0.1.0 (protocol 1, format 1, commit 0123abc)".
 std::string VersionText();
+// "0.1.0 (commit 0123abc)".
+std::string Version();
 // The commit, with "-dirty" when the tree had changes; "unknown" outside git.
 std::string Commit();
 

@@ -1,15 +1,15 @@
 #include "bench/ycsb/client_store.h"
 
-#include <sched.h>
-
 #include "common/status_macros.h"
 
 namespace whale::bench::ycsb {
 namespace {
 
-// Polls without an answer before the thread sleeps until there is one: enough
-// for any answer of a server that is awake.
-constexpr uint32_t kPollsBeforeSleep = 2000;
+// Polls without an answer before the thread sleeps until there is one: about
+// as long as a server that is awake takes. On a machine with fewer processors
+// than threads a client that spins keeps the servers from answering; one that
+// yields instead waits for everybody else's time slice.
+constexpr uint32_t kPollsBeforeSleep = 200;
 constexpr absl::Duration kSleep = absl::Milliseconds(10);
 
 }  // namespace
@@ -47,12 +47,7 @@ size_t ClientStore::Poll() {
   if (ran == 0 && ++empty_polls_ >= kPollsBeforeSleep) {
     ran = client_->Poll(kSleep);
   }
-  if (ran > 0) {
-    empty_polls_ = 0;
-  } else {
-    // Others may need this processor to answer.
-    sched_yield();
-  }
+  if (ran > 0) empty_polls_ = 0;
   return ran;
 }
 
