@@ -101,6 +101,39 @@ FaultOptions DrawFaults(Prng& random, const ClusterSetup& cluster) {
   return faults;
 }
 
+// Much goes wrong in a short time, and values travel late: for what takes
+// several failures on end, or a failure in the middle of something.
+void Hammer(Prng& random, ScenarioOptions* options) {
+  ClusterSetup& cluster = options->cluster;
+  cluster.servers = 3;
+  cluster.shards = 1;
+  cluster.mirrors = random.Below(2);
+  cluster.by_value_max_bytes = Pick<uint64_t>(random, {0, 100});
+  cluster.lease_us = 100'000;
+  cluster.control_loss = 0;
+  cluster.control_delay_ns = 100 * kMicrosecond;
+  WorkloadOptions& workload = options->workload;
+  workload.clients = 3;
+  workload.in_flight = 8;
+  workload.keys = Pick<uint32_t>(random, {2, 6});
+  workload.think_ns = 2 * kMillisecond;
+  workload.max_written_bytes =
+      cluster.segment_slots * cluster.segment_bytes / 3;
+  workload.gets = 6;
+  FaultOptions& faults = options->faults;
+  faults.enabled.fill(false);
+  const bool power = cluster.survives == pmem::Survives::kPower;
+  faults.enabled[static_cast<size_t>(power ? Fault::kPowerServer
+                                           : Fault::kCrashServer)] = true;
+  for (Fault fault : {Fault::kCrashServer, Fault::kKillConnection,
+                      Fault::kPowerAll, Fault::kCrashCoordinator}) {
+    if (fault == Fault::kPowerAll && !power) continue;
+    faults.enabled[static_cast<size_t>(fault)] |= random.Chance(0.5);
+  }
+  faults.mean_pause_ns = Pick<int64_t>(random, {30, 120}) * kMillisecond;
+  faults.max_down_ns = Pick<int64_t>(random, {3, 30}) * kMillisecond;
+}
+
 class Run {
  public:
   Run(uint64_t seed, FILE* trace) : world_(seed) {
@@ -349,6 +382,7 @@ ScenarioOptions DrawScenario(Prng& random) {
   options.workload = DrawWorkload(random, options.cluster);
   options.faults = DrawFaults(random, options.cluster);
   options.safety_ns = Pick<int64_t>(random, {1, 2, 4}) * kSecond;
+  if (random.Chance(0.3)) Hammer(random, &options);
   return options;
 }
 

@@ -247,10 +247,10 @@ PostResult SimFabric::Post(ConnectionId connection,
 
 std::byte* SimFabric::BeginMessage(ConnectionId connection,
                                    size_t length_bytes) {
-  WHALE_CHECK(length_bytes <= fabric::kMaxMessageBytes);
   WHALE_CHECK_MSG(message_half_ == nullptr, "one open message at a time");
   HalfPtr half = Find(connection);
   if (half == nullptr || half->state != Half::State::kOpen ||
+      length_bytes > fabric::kMaxMessageBytes ||
       half->open_messages >= network_->options().message_depth) {
     return nullptr;
   }
