@@ -37,7 +37,9 @@ class Cluster {
   // Starts `whale dev` and returns once a write was acknowledged. The folder
   // and the ports are the same each time. Fails the test otherwise.
   void Start();
-  // The same where it must not succeed: what `whale dev` said in the end.
+  // Only starts `whale dev`.
+  void Launch();
+  // As Start where it must not succeed: what `whale dev` said in the end.
   CommandResult StartInVain();
   // SIGINT; waits until every process is gone. The exit code of `whale dev`.
   int Stop();
