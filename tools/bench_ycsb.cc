@@ -249,9 +249,13 @@ class Benchmark {
     if (!status.ok()) return WithCure(status.status());
     circumstances_ = CircumstancesOf(flags_, *status);
     if (flags_.phase != "run") WHALE_RETURN_IF_ERROR(RunOne(Phase::kLoad));
-    if (flags_.phase != "load") WHALE_RETURN_IF_ERROR(RunOne(Phase::kRun));
+    // A load that was given up leaves nothing worth measuring.
+    const bool loaded = results_.empty() || !results_.back().gave_up;
+    if (flags_.phase != "load" && loaded) {
+      WHALE_RETURN_IF_ERROR(RunOne(Phase::kRun));
+    }
     absl::Status verified;
-    if (flags_.verify) {
+    if (flags_.verify && loaded) {
       const auto text = Verify(flags_, dir, sequence_.stored());
       verified = text.status();
       circumstances_.verified =
