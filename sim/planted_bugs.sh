@@ -3,12 +3,19 @@
 # which. Needs a build with -DWHALE_PLANTED_BUGS=ON.
 #
 #   planted_bugs.sh WHALE_SIM [SEEDS [BUG...]]
+#
+# Not among the bugs by default: lease-from-arrival, lease-checked-before,
+# fenced-serves, ring-dropped, metadata-without-request and
+# store-after-activate. They show only where a shard goes on without some of
+# its members.
 set -u
 sim=$1
 seeds=${2:-300}
 shift
 [ $# -gt 0 ] && shift
-bugs=${*:-$("$sim" --list-bugs)} || exit 1
+bugs=${*:-dirty-bit clear-forwarded uncommitted-answer early-chain-value
+  cell-before-records commit-without-flush cut-without-undo epoch-resumed
+  report-before-persist forward-out-of-order no-effect-uncommitted}
 missed=0
 for bug in $bugs; do
   output=$("$sim" --bug "$bug" --seeds "1..$seeds" 2>&1)
@@ -20,7 +27,9 @@ for bug in $bugs; do
     echo "$bug: the run failed: $output"
     exit 1
   else
-    echo "$output" | sed -n "s/.*whale_sim --seed \([0-9]*\) .*/$bug: seed \1 (exit code $code)/p" | head -1
+    echo "$output" |
+      sed -n "s/.*whale_sim --seed \([0-9]*\) .*/$bug: seed \1 (exit code $code)/p" |
+      head -1
   fi
 done
 exit $((missed > 0))

@@ -194,7 +194,8 @@ bool Run::RunUntil(int64_t limit_ns, Predicate done) {
 // What the shards say of themselves, for liveness failures.
 std::string Run::State() {
   std::string text =
-      absl::StrCat(cluster_->Failure(), cluster_->coordinator().Warnings());
+      absl::StrCat(cluster_->Failure(), cluster_->coordinator().Warnings(),
+                   cluster_->network().Unfinished());
   if (const proto::ClusterMap* map = cluster_->coordinator().map()) {
     for (const proto::ShardEntry& shard : map->shards()) {
       absl::StrAppend(

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "sim/sim_fabric.h"
 
@@ -33,6 +34,22 @@ void SimNetwork::Calm() {
   options_.slow_land_chance = 0;
   slowness_.clear();
   HealAllLinks();
+}
+
+std::string SimNetwork::Unfinished() const {
+  std::string text;
+  for (const auto& [address, fabric] : fabrics_) {
+    for (const auto& [id, half] : fabric->connections()) {
+      const HalfPtr peer = half->peer.lock();
+      if (half->outstanding.empty() && half->wire.empty()) continue;
+      absl::StrAppend(&text, "\n  connection ", id, " of ", address, " to ",
+                      peer == nullptr ? 0 : peer->node, ": ",
+                      half->outstanding.size(), " unfinished, ",
+                      half->wire.size(), " on the wire, ", half->used_slots,
+                      " slots used");
+    }
+  }
+  return text;
 }
 
 bool SimNetwork::KillRandomConnection() {
@@ -371,8 +388,8 @@ void SimNetwork::ReceiveWrite(const HalfPtr& from, const HalfPtr& to,
   }
   const int64_t landed_ns = std::max(to->last_landing_ns, world_->now_ns());
   world_->At(landed_ns, [this, from, to, work] {
-    const bool alive = to->fabric != nullptr && !to->fenced &&
-                       to->state != Half::State::kDead;
+    const bool alive =
+        to->fabric != nullptr && !to->fenced && to->state != Half::State::kDead;
     Answer(from, to, work, alive ? Outcome::kOk : Outcome::kRemoteError, 0);
   });
 }

@@ -140,6 +140,8 @@ class SimNetwork {
   void SetSlowness(uint32_t node, int64_t factor) { slowness_[node] = factor; }
   // Breaks one open connection, chosen at random; false if there is none.
   bool KillRandomConnection();
+  // Connections with unfinished work, for liveness failures.
+  std::string Unfinished() const;
   // Random trouble is over: no more slow requests.
   void Calm();
 
