@@ -13,15 +13,15 @@ namespace whale {
 
 }  // namespace whale
 
-#define WHALE_CHECK(condition)                                        \
-  (__builtin_expect(static_cast<bool>(condition), 1)                  \
-       ? static_cast<void>(0)                                         \
+#define WHALE_CHECK(condition)                       \
+  (__builtin_expect(static_cast<bool>(condition), 1) \
+       ? static_cast<void>(0)                        \
        : ::whale::CheckFailed(__FILE__, __LINE__, #condition))
 
 // `message`: a string literal that says what the reader should know.
-#define WHALE_CHECK_MSG(condition, message)                           \
-  (__builtin_expect(static_cast<bool>(condition), 1)                  \
-       ? static_cast<void>(0)                                         \
+#define WHALE_CHECK_MSG(condition, message)          \
+  (__builtin_expect(static_cast<bool>(condition), 1) \
+       ? static_cast<void>(0)                        \
        : ::whale::CheckFailed(__FILE__, __LINE__, #condition, message))
 
 #ifdef NDEBUG

@@ -59,7 +59,9 @@ class Lsn {
     return *this;
   }
   // REQUIRES: *this >= other.
-  constexpr uint64_t operator-(Lsn other) const { return value_ - other.value_; }
+  constexpr uint64_t operator-(Lsn other) const {
+    return value_ - other.value_;
+  }
 
  private:
   uint64_t value_ = 0;

@@ -24,7 +24,8 @@
 //     its error, everything behind it with kCanceled (signaled or not, one
 //     completion each), then one kDisconnected event follows. Nothing of a
 //     dead connection lands after its owner's Revoke returned.
-//   * A message (two-sided SEND) or WRITE_WITH_IMM needs a receive buffer at the peer. A queue that
+//   * A message (two-sided SEND) or WRITE_WITH_IMM needs a receive buffer at
+//   the peer. A queue that
 //     has run empty delays it and may kill the connection: use credits.
 //   * Local buffers of WRITE, READ and CAS must lie in memory registered here
 //     and stay unchanged until completion. `inline_data` copies at Post.

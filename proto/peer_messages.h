@@ -35,9 +35,9 @@ static_assert(sizeof(PeerHeader) == 16);
 
 struct BackupReady {
   PeerHeader header;
-  uint64_t deliver_from;   // LSN: what is below is announced and durable here
-  uint64_t durable;        // LSN: all values below are here
-  uint64_t ring_start;     // slot at which the primary starts to write
+  uint64_t deliver_from;  // LSN: what is below is announced and durable here
+  uint64_t durable;       // LSN: all values below are here
+  uint64_t ring_start;    // slot at which the primary starts to write
   uint32_t ring_slots;
   uint32_t zero32;
   BufferGrant ring;

@@ -142,8 +142,8 @@ TEST_P(FabricConformance, AccessRightsAreKept) {
     EXPECT_EQ(Do(0, link.near, request), Outcome::kOk);
     // The completion of a WRITE need not mean that it is visible.
     const uint64_t before = test.allowed == Opcode::kWrite ? ~uint64_t{0} : 0;
-    EXPECT_TRUE(PumpUntil(
-        [&] { return LoadRemoteWord(memory.base + 128) == before; }));
+    EXPECT_TRUE(
+        PumpUntil([&] { return LoadRemoteWord(memory.base + 128) == before; }));
     std::memset(ends_[0].at(64), 0x11, 8);
     request.opcode = test.forbidden;
     request.compare = before;
