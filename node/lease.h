@@ -40,7 +40,6 @@ class Lease {
   bool Valid(uint64_t first_sequence, int64_t now_ns) const {
     return sequence_ >= first_sequence && now_ns < until_ns_;
   }
-  void Drop() { until_ns_ = 0; }
 
  private:
   struct Sent {
