@@ -35,16 +35,6 @@ uint64_t SizeOf(const std::string& path) {
   return error ? 0 : size;
 }
 
-absl::Status MakeDirectory(const std::string& path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (error) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot make ", path, ": ", error.message()));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<DevCluster>> DevCluster::Start(

@@ -52,6 +52,18 @@ void RemoveTree(const std::string& path) {
 
 }  // namespace
 
+absl::Status MakeDirectory(const std::string& path) {
+  const mode_t others = umask(077);
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  umask(others);
+  if (error) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot make ", path, ": ", error.message()));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<DirectoryLock>> DirectoryLock::Take(
     const std::string& directory) {
   const std::string path = directory + "/lock";

@@ -11,9 +11,14 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 namespace whale::tools {
+
+// Makes `path` and its missing parents for this user alone (mode 0700); one
+// that exists stays as it is. Errors: kUnavailable (errno).
+absl::Status MakeDirectory(const std::string& path);
 
 // An exclusive lock on the file DIR/lock, for the process's life; also given
 // up by kill -9.

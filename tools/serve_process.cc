@@ -1,10 +1,6 @@
 #include "tools/serve_process.h"
 
 #include <signal.h>
-#include <sys/stat.h>
-
-#include <cerrno>
-#include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
@@ -17,14 +13,6 @@ namespace whale::tools {
 namespace {
 
 constexpr absl::Duration kSnapshotTimeout = absl::Seconds(1);
-
-absl::Status MakeDirectory(const std::string& path) {
-  if (mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) {
-    return absl::OkStatus();
-  }
-  return absl::UnavailableError(
-      absl::StrCat("cannot make ", path, ": ", std::strerror(errno)));
-}
 
 // Differs from all earlier lives; never 0.
 Incarnation NewIncarnation() { return Incarnation(RandomNumber() | 1); }
