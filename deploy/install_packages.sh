@@ -3,6 +3,7 @@
 #
 #   deploy/install_packages.sh         what the build and the tests need
 #   deploy/install_packages.sh --ci    also what the format and tidy checks need
+#   deploy/install_packages.sh --bench also what comparisons and plots need
 #   deploy/install_packages.sh --list  only prints the names
 #
 # Idempotent: does nothing when all are there, and asks the network for package
@@ -22,12 +23,13 @@ packages=(
 case "${1-}" in
   "") ;;
   --ci) packages+=(git clang-format clang-tidy) ;;
+  --bench) packages+=(redis-server redis-tools) ;;
   --list)
     printf '%s\n' "${packages[@]}"
     exit 0
     ;;
   *)
-    echo "usage: $0 [--ci | --list]" >&2
+    echo "usage: $0 [--ci | --bench | --list]" >&2
     exit 2
     ;;
 esac

@@ -353,7 +353,8 @@ void AddWorkloadFlags(Options* options, Flags* flags) {
   flags->run.operations = 1000;
   options->AddString("workload", &flags->workload,
                      "a: half updates; b: 5 % updates; c: reads; d: reads of "
-                     "the latest, 5 % inserts; f: half read-modify-write");
+                     "the latest, 5 % inserts; f: half read-modify-write; w: "
+                     "updates (not YCSB's)");
   options->AddCount("records", &flags->run.records, "to load", 1);
   options->AddCount("operations", &flags->run.operations, "to run");
   options->AddCount("threads", &flags->run.threads,

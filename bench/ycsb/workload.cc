@@ -10,7 +10,7 @@
 namespace whale::bench::ycsb {
 namespace {
 
-constexpr std::array<Workload, 5> kWorkloads = {{
+constexpr std::array<Workload, 6> kWorkloads = {{
     {.letter = 'a', .reads = 0.5, .updates = 0.5},
     {.letter = 'b', .reads = 0.95, .updates = 0.05},
     {.letter = 'c', .reads = 1},
@@ -19,6 +19,7 @@ constexpr std::array<Workload, 5> kWorkloads = {{
      .inserts = 0.05,
      .distribution = Distribution::kLatest},
     {.letter = 'f', .reads = 0.5, .read_modify_writes = 0.5},
+    {.letter = 'w', .updates = 1},
 }};
 
 }  // namespace
@@ -65,13 +66,13 @@ absl::StatusOr<Workload> WorkloadByName(std::string_view name) {
   if (lower == "e") {
     return absl::UnimplementedError(
         "workload E consists of scans, which are not supported: keys are "
-        "hashed to shards and have no order; use a, b, c, d or f");
+        "hashed to shards and have no order; use a, b, c, d, f or w");
   }
   for (const Workload& workload : kWorkloads) {
     if (lower.size() == 1 && lower[0] == workload.letter) return workload;
   }
   return absl::InvalidArgumentError(absl::StrCat(
-      "no workload is called \"", lower, "\"; use a, b, c, d or f"));
+      "no workload is called \"", lower, "\"; use a, b, c, d, f or w"));
 }
 
 void InsertSequence::Stored(uint64_t number) {

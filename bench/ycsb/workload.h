@@ -2,7 +2,8 @@
 // record.
 //
 // A record is one key and one value; an update writes the whole value (YCSB's
-// writeallfields=true). E needs scans, which this store does not have.
+// writeallfields=true). E needs scans, which this store does not have; W, all
+// updates, is not YCSB's.
 //
 // Thread-safety: InsertSequence is safe from any thread; a Chooser belongs to
 // one.

@@ -38,6 +38,7 @@ TEST(Workload, MixesAreYcsbs) {
   ExpectShares("C", 1, 0, 0, 0);
   ExpectShares("d", 0.95, 0, 0.05, 0);
   ExpectShares("f", 0.5, 0, 0, 0.5);
+  ExpectShares("w", 0, 1, 0, 0);
   EXPECT_EQ(WorkloadByName("d")->distribution, Distribution::kLatest);
   EXPECT_EQ(WorkloadByName("f")->distribution, Distribution::kZipfian);
 }
