@@ -102,7 +102,7 @@ bool ClientPort::TrySend(fabric::ConnectionId connection,
       context_->fabric->BeginMessage(connection, sizeof(reply) + value.size());
   if (room == nullptr) return false;
   std::memcpy(room, &reply, sizeof(reply));
-  std::memcpy(room + sizeof(reply), value.data(), value.size());
+  value.copy(reinterpret_cast<char*>(room + sizeof(reply)), value.size());
   context_->fabric->EndMessage(connection, sizeof(reply) + value.size());
   return true;
 }

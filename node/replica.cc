@@ -175,7 +175,7 @@ void Replica::DispatchMessage(ServerId from,
   std::vector<wire::SegmentGrantEntry> grants(
       std::min(header.count, wire::kMaxGrantsPerMessage));
   const size_t grant_bytes = grants.size() * sizeof(wire::SegmentGrantEntry);
-  if (message.size() == sizeof(header) + grant_bytes) {
+  if (grant_bytes > 0 && message.size() == sizeof(header) + grant_bytes) {
     std::memcpy(grants.data(), message.data() + sizeof(header), grant_bytes);
   } else {
     grants.clear();

@@ -206,7 +206,7 @@ void Server::Impl::OnClientMessage(const fabric::Event& event) {
   const bool is_get = request.header.type == wire::RequestType::kGet;
   if (!is_get) {
     // The client may change its memory: what is hashed must be what is stored.
-    std::memcpy(key_.data(), key.data(), key.size());
+    key.copy(key_.data(), key.size());
     key = {key_.data(), key.size()};
   }
   const uint64_t hash = HashKey(key);
