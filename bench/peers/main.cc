@@ -3,8 +3,10 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <fstream>
+#include <memory>
 #include <string>
 
+#include "bench/peers/null_store.h"
 #include "bench/peers/redis_store.h"
 #include "bench/ycsb/report.h"
 #include "bench/ycsb/runner.h"
@@ -13,6 +15,7 @@ namespace whale::bench::peers {
 namespace {
 
 struct Flags {
+  std::string store = "redis";
   std::string workload = "w";
   std::string distribution = "uniform";
   std::string phase = "run";
@@ -25,6 +28,11 @@ int Fail(const absl::Status& status) {
   std::fprintf(stderr, "whale_bench_peer: %s\n",
                std::string(status.message()).c_str());
   return 2;
+}
+
+absl::StatusOr<std::unique_ptr<ycsb::Store>> Open(const Flags& flags) {
+  if (flags.store == "none") return std::make_unique<NullStore>();
+  return RedisStore::Open(flags.redis);
 }
 
 int Run(Flags flags) {
@@ -40,7 +48,7 @@ int Run(Flags flags) {
   ycsb::InsertSequence sequence(flags.run.records);
   const auto result = ycsb::RunPhase(
       flags.phase == "load" ? ycsb::Phase::kLoad : ycsb::Phase::kRun, flags.run,
-      [&](int) { return RedisStore::Open(flags.redis); }, &sequence,
+      [&](int) { return Open(flags); }, &sequence,
       [](const ycsb::Progress&) { return true; });
   if (!result.ok()) return Fail(result.status());
   const std::string json = ycsb::JsonReport(flags.run, {*result}, {});
@@ -54,10 +62,13 @@ int Run(Flags flags) {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("YCSB workloads on Redis");
+  CLI::App app("YCSB workloads on stores other than Whale");
   Flags flags;
   flags.run.records = flags.run.operations = 100'000;
   flags.run.value_bytes = 100;
+  app.add_option("--store", flags.store,
+                 "redis; none: the harness alone, writes only")
+      ->check(CLI::IsMember({"redis", "none"}));
   app.add_option("--port", flags.redis.port, "of the Redis primary");
   app.add_option("--wait", flags.redis.wait_replicas,
                  "replicas that must have a write before it counts");
