@@ -26,6 +26,31 @@ const proto::ShardReport* ReportOf(const proto::ClusterStatus& status,
   return nullptr;
 }
 
+// The newest report's number of each server.
+std::map<uint32_t, uint64_t> Sequences(const proto::ClusterStatus& status) {
+  std::map<uint32_t, uint64_t> sequences;
+  for (const proto::ServerReport& report : status.reports()) {
+    sequences[report.server_id()] = report.sequence();
+  }
+  return sequences;
+}
+
+// Empty when every server has reported twice since `before` was taken: the
+// first of the two may have been under way already, and be old.
+std::string WhoIsSilent(const std::map<uint32_t, uint64_t>& before,
+                        const proto::ClusterStatus& status) {
+  const auto now = Sequences(status);
+  for (const auto& [server, sequence] : before) {
+    const auto it = now.find(server);
+    // A number below the old one is a new life's: both are newer.
+    if (it == now.end() ||
+        (it->second >= sequence && it->second < sequence + 2)) {
+      return absl::StrCat("server ", server, " has not reported since");
+    }
+  }
+  return "";
+}
+
 // Empty when every member of every shard has the same, all of it applied.
 std::string WhoIsBehind(const proto::ClusterStatus& status) {
   if (status.map().shards().empty()) return "the cluster has no shards";
@@ -105,10 +130,13 @@ absl::StatusOr<proto::ClusterStatus> WaitUntilReplicated(
     const std::vector<std::string>& coordinators, absl::Duration timeout) {
   control::ClusterClient client(coordinators);
   const absl::Time deadline = absl::Now() + timeout;
+  std::optional<std::map<uint32_t, uint64_t>> before;
   while (true) {
     WHALE_ASSIGN_OR_RETURN(proto::ClusterStatus status,
                            client.GetStatus(absl::Seconds(5)));
-    const std::string behind = WhoIsBehind(status);
+    if (!before) before = Sequences(status);
+    std::string behind = WhoIsSilent(*before, status);
+    if (behind.empty()) behind = WhoIsBehind(status);
     if (behind.empty()) return status;
     if (absl::Now() > deadline) {
       return absl::DeadlineExceededError(

@@ -19,8 +19,9 @@
 
 namespace whale::bench::ycsb {
 
-// Waits until all members of all shards have announced, committed and applied
-// the same. Errors: kDeadlineExceeded, naming who is behind; as GetStatus.
+// Waits until all members of all shards say, in reports made after the call,
+// that they have announced, committed and applied the same. Errors:
+// kDeadlineExceeded, naming who is behind; as GetStatus.
 absl::StatusOr<proto::ClusterStatus> WaitUntilReplicated(
     const std::vector<std::string>& coordinators, absl::Duration timeout);
 
