@@ -64,9 +64,8 @@ void Answers::FoundInLog(fabric::ConnectionId connection, uint64_t tag,
   Found(connection, tag, buffer, record, seen, cookie.Encode());
 }
 
-void Answers::Forget(fabric::ConnectionId connection) {
-  clients_->OnConnectionEvent(
-      {.kind = fabric::EventKind::kDisconnected, .connection = connection});
+void Answers::Disconnect(fabric::ConnectionId connection) {
+  clients_->Close(connection);
 }
 
 void Answers::NotFound(fabric::ConnectionId connection, uint64_t tag,

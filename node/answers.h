@@ -36,8 +36,8 @@ class Answers {
   void FoundInLog(fabric::ConnectionId connection, uint64_t tag,
                   const wire::BufferGrant& buffer,
                   const logstore::RecordHeader& record, Lsn seen);
-  // The client's connection was closed by us.
-  void Forget(fabric::ConnectionId connection);
+  // Ends the connection of a client.
+  void Disconnect(fabric::ConnectionId connection);
   void NotFound(fabric::ConnectionId connection, uint64_t tag, Lsn seen);
 
  private:

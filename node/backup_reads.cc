@@ -296,9 +296,15 @@ void BackupReads::Stop() {
   std::for_each(for_next_cell_.begin(), for_next_cell_.end(), elsewhere);
   std::for_each(for_this_cell_.begin(), for_this_cell_.end(), elsewhere);
   std::for_each(for_hole_slot_.begin(), for_hole_slot_.end(), elsewhere);
-  for (const HoleRead& hole : holes_) {
-    if (hole.busy && !hole.answering) elsewhere(hole.waiting);
+  for (HoleRead& hole : holes_) {
+    if (!hole.busy || hole.answering) continue;
+    elsewhere(hole.waiting);
+    hole.busy = false;
   }
+  // Each was answered: READs that complete now find nobody.
+  for_next_cell_.clear();
+  for_this_cell_.clear();
+  for_hole_slot_.clear();
 }
 
 }  // namespace whale::node

@@ -40,6 +40,10 @@ BackupRole::BackupRole(Context* context, Peers* peers,
   Peer* primary = peers->Find(configuration.primary());
   WHALE_CHECK(primary != nullptr && primary->up());
   primary_link_ = Link(context, primary->out_delivery);
+  const size_t position = *configuration_.PositionOf(context->options.id);
+  if (const auto successor = configuration_.SuccessorOf(position)) {
+    chain_link_ = Link(context, peers->Find(*successor)->out_chain);
+  }
   AnnounceSelf();
   segments_until_ = state_->log.SegmentOf(state_->backup_log.durable()) - 1;
   KeepSegmentsAhead();
@@ -116,29 +120,26 @@ void BackupRole::KeepSegmentsAhead() {
   peers_->Send(configuration_.primary(), std::as_bytes(std::span(&full, 1)));
 }
 
-void BackupRole::OnPrimaryReady(const wire::PrimaryReady& message) {
-  constexpr uint64_t kPairBytes = 2 * logstore::kCellBytes;
-  if (primary_ready_ || message.progress_cells.length_bytes < kPairBytes ||
-      message.commit_cells.length_bytes < kPairBytes) {
-    return;
+bool BackupRole::OnPrimaryReady(const wire::PrimaryReady& message) {
+  if (primary_ready_ || !CoversCells(message.progress_cells) ||
+      !CoversCells(message.commit_cells)) {
+    return false;
   }
   commit_cells_ = ToGrant(message.commit_cells);
   progress_ = metadata_mcast::CellWriter<chain::ProgressCell>(
       ToGrant(message.progress_cells), configuration_.epoch);
   primary_ready_ = true;
   next_turn_ns_ = 0;
+  return true;
 }
 
-void BackupRole::OnSuccessorReady(ServerId from,
+bool BackupRole::OnSuccessorReady(ServerId from,
                                   const wire::SuccessorReady& message) {
   const size_t position = *configuration_.PositionOf(context_->options.id);
   if (forwarder_ || configuration_.SuccessorOf(position) != from ||
-      message.chain_cells.length_bytes < 2 * logstore::kCellBytes) {
-    return;
+      !IsUsable(message, state_->log, configuration_.start)) {
+    return false;
   }
-  Peer* peer = peers_->Find(from);
-  if (peer == nullptr || !peer->up()) return;
-  chain_link_ = Link(context_, peer->out_chain);
   forwarder_.emplace(chain::ForwarderConfig{
       .epoch = configuration_.epoch,
       .start = Lsn(message.durable),
@@ -149,10 +150,12 @@ void BackupRole::OnSuccessorReady(ServerId from,
     forwarder_->AddSegment(entry.number, ToGrant(entry.grant));
   }
   early_successor_grants_.clear();
+  return true;
 }
 
-void BackupRole::OnSegmentGrants(
+bool BackupRole::OnSegmentGrants(
     ServerId from, std::span<const wire::SegmentGrantEntry> grants) {
+  if (!CoverSegments(grants, state_->log)) return false;
   const size_t position = *configuration_.PositionOf(context_->options.id);
   for (const wire::SegmentGrantEntry& entry : grants) {
     if (from == configuration_.primary()) {
@@ -165,6 +168,7 @@ void BackupRole::OnSegmentGrants(
       }
     }
   }
+  return true;
 }
 
 void BackupRole::OnWake() {

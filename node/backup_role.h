@@ -31,13 +31,15 @@ namespace whale::node {
 class BackupRole {
  public:
   // `ring`: which of the shard's two rings this epoch uses.
-  // REQUIRES: both connections to the primary are up.
+  // REQUIRES: the connections to all members are up.
   BackupRole(Context* context, Peers* peers, chain::ReplicaState* state,
              const Configuration& configuration, uint32_t ring);
 
-  void OnPrimaryReady(const wire::PrimaryReady& message);
-  void OnSuccessorReady(ServerId from, const wire::SuccessorReady& message);
-  void OnSegmentGrants(ServerId from,
+  // False: the message makes no sense. It is not sent again, so the epoch has
+  // to end.
+  bool OnPrimaryReady(const wire::PrimaryReady& message);
+  bool OnSuccessorReady(ServerId from, const wire::SuccessorReady& message);
+  bool OnSegmentGrants(ServerId from,
                        std::span<const wire::SegmentGrantEntry> grants);
   void OnWake();
   void OnCompletion(const WorkCookie& cookie, const fabric::Event& event);

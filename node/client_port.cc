@@ -1,11 +1,17 @@
 #include "node/client_port.h"
 
 #include <cstring>
+#include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
 #include "common/units.h"
 
 namespace whale::node {
 namespace {
+
+// Bad clients are counted each, but written about no more often than this.
+constexpr int64_t kWarnEveryNs = 1'000'000'000;
 
 bool IsKeyed(wire::RequestType type) {
   switch (type) {
@@ -40,7 +46,7 @@ bool LengthsAreValid(const wire::Request& header) {
 }  // namespace
 
 void ClientPort::OnConnectRequest(const fabric::Event& event) {
-  clients_.insert(event.connection);
+  clients_.emplace(event.connection, 0);
   context_->counters.connections = clients_.size();
   wire::Hello answer{};
   answer.magic = wire::kHelloMagic;
@@ -57,34 +63,67 @@ void ClientPort::OnConnectRequest(const fabric::Event& event) {
 
 void ClientPort::OnConnectionEvent(const fabric::Event& event) {
   if (event.kind == fabric::EventKind::kConnected) return;
-  clients_.erase(event.connection);
-  overflow_.erase(event.connection);
+  Forget(event.connection);
+}
+
+void ClientPort::Forget(fabric::ConnectionId connection) {
+  clients_.erase(connection);
+  overflow_.erase(connection);
   context_->counters.connections = clients_.size();
 }
 
-void ClientPort::CloseBad(fabric::ConnectionId connection) {
-  ++context_->counters.bad_messages;
+void ClientPort::Close(fabric::ConnectionId connection) {
+  if (!clients_.contains(connection)) return;
   context_->fabric->Close(connection);
-  OnConnectionEvent(
-      {.kind = fabric::EventKind::kDisconnected, .connection = connection});
+  Forget(connection);
+  closed_.push_back(connection);
+}
+
+std::vector<fabric::ConnectionId> ClientPort::TakeClosed() {
+  return std::exchange(closed_, {});
+}
+
+void ClientPort::CloseBad(fabric::ConnectionId connection,
+                          std::string_view why) {
+  ++context_->counters.bad_messages;
+  Close(connection);
+  if (context_->now_ns < warn_again_ns_) return;
+  warn_again_ns_ = context_->now_ns + kWarnEveryNs;
+  context_->Warn(absl::StrCat(
+      "closed the connection of a client that ", std::string(why), "; ",
+      context_->counters.bad_messages, " bad messages so far"));
 }
 
 bool ClientPort::Parse(const fabric::Event& event, ClientRequest* request) {
-  wire::Request& header = request->header;
-  if (event.length_bytes < sizeof(header)) {
-    CloseBad(event.connection);
+  uint32_t& unanswered = clients_.at(event.connection);
+  const uint32_t credits = context_->options.client_credits;
+  if (unanswered >= credits) {
+    CloseBad(event.connection,
+             absl::StrCat("sent more than its ", credits,
+                          " requests without taking the answers; it must not "
+                          "exceed the credits of the server's hello"));
     return false;
   }
+  if (!IsWellFormed(event, request)) {
+    CloseBad(event.connection,
+             "sent a malformed request; use the same release on both sides");
+    return false;
+  }
+  ++unanswered;
+  return true;
+}
+
+bool ClientPort::IsWellFormed(const fabric::Event& event,
+                              ClientRequest* request) {
+  wire::Request& header = request->header;
+  if (event.length_bytes < sizeof(header)) return false;
   std::memcpy(&header, event.data, sizeof(header));
   const bool has_buffer = (header.flags & wire::kHasBuffer) != 0;
   const bool value_inline = !has_buffer && HasValue(header.type);
   const size_t grant_bytes = has_buffer ? sizeof(wire::BufferGrant) : 0;
   const size_t expected = sizeof(header) + grant_bytes + header.key_bytes +
                           (value_inline ? header.value_bytes : 0);
-  if (!LengthsAreValid(header) || event.length_bytes != expected) {
-    CloseBad(event.connection);
-    return false;
-  }
+  if (!LengthsAreValid(header) || event.length_bytes != expected) return false;
   const auto* bytes = reinterpret_cast<const char*>(event.data);
   if (has_buffer) {
     std::memcpy(&request->buffer, bytes + sizeof(header), grant_bytes);
@@ -109,10 +148,14 @@ bool ClientPort::TrySend(fabric::ConnectionId connection,
 
 void ClientPort::Answer(fabric::ConnectionId connection,
                         const wire::Reply& reply, std::string_view value) {
-  if (!overflow_.contains(connection) && TrySend(connection, reply, value)) {
+  const auto client = clients_.find(connection);
+  if (client == clients_.end()) return;
+  if ((overflow_.empty() || !overflow_.contains(connection)) &&
+      TrySend(connection, reply, value)) {
+    WHALE_DCHECK(client->second > 0);
+    --client->second;
     return;
   }
-  if (!clients_.contains(connection)) return;
   std::string message(reinterpret_cast<const char*>(&reply), sizeof(reply));
   message.append(value);
   overflow_[connection].push_back(std::move(message));
@@ -154,6 +197,7 @@ bool ClientPort::AnswerValue(fabric::ConnectionId connection, wire::Reply reply,
 void ClientPort::Turn() {
   for (auto it = overflow_.begin(); it != overflow_.end();) {
     auto& [connection, messages] = *it;
+    uint32_t& unanswered = clients_.at(connection);
     while (!messages.empty()) {
       const std::string& message = messages.front();
       std::byte* room =
@@ -162,6 +206,7 @@ void ClientPort::Turn() {
       std::memcpy(room, message.data(), message.size());
       context_->fabric->EndMessage(connection, message.size());
       messages.pop_front();
+      --unanswered;
     }
     it = messages.empty() ? overflow_.erase(it) : std::next(it);
   }

@@ -3,7 +3,9 @@
 //
 // A client is hostile until proven otherwise: a request is copied out of the
 // receive buffer before it is believed, lengths are read once and checked
-// against the message, and a malformed one closes the connection.
+// against the message. A malformed one closes the connection, and so does one
+// beyond the client's credits: requests that were not answered, and answers
+// that the client does not take, are bounded by them.
 //
 // Thread-safety: none.
 #ifndef WHALE_NODE_CLIENT_PORT_H_
@@ -16,8 +18,9 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
-#include "absl/container/flat_hash_set.h"
+#include "absl/container/flat_hash_map.h"
 #include "node/context.h"
 #include "proto/wire.h"
 
@@ -43,11 +46,11 @@ class ClientPort {
   }
   void OnConnectionEvent(const fabric::Event& event);
 
-  // Takes a message apart. False: it was malformed, the connection is closed.
+  // Takes a message apart. False: it broke the rules, the connection is closed.
   bool Parse(const fabric::Event& event, ClientRequest* request);
 
-  // Sends an answer; kept and retried if the client's queue is full, dropped if
-  // the client is gone.
+  // Sends the one answer to a request that Parse took; kept and retried if the
+  // client's queue is full, dropped if the client is gone.
   void Answer(fabric::ConnectionId connection, const wire::Reply& reply,
               std::string_view value = {});
   // Answers a get with a value that lies in registered memory: in the message,
@@ -57,6 +60,12 @@ class ClientPort {
   bool AnswerValue(fabric::ConnectionId connection, wire::Reply reply,
                    const wire::BufferGrant& buffer, std::string_view value,
                    uint64_t cookie);
+  // Ends a connection from this side; TakeClosed tells of it.
+  void Close(fabric::ConnectionId connection);
+  // Connections that this side closed since the last call. Their work ends
+  // without completions or events, so all who wait for such must be told.
+  std::vector<fabric::ConnectionId> TakeClosed();
+  bool has_closed() const { return !closed_.empty(); }
   // Retries what could not be sent.
   void Turn();
   bool has_backlog() const { return !overflow_.empty(); }
@@ -64,10 +73,16 @@ class ClientPort {
  private:
   bool TrySend(fabric::ConnectionId connection, const wire::Reply& reply,
                std::string_view value);
-  void CloseBad(fabric::ConnectionId connection);
+  // Whether the message keeps to the rules; takes it apart as far as it does.
+  static bool IsWellFormed(const fabric::Event& event, ClientRequest* request);
+  void CloseBad(fabric::ConnectionId connection, std::string_view why);
+  void Forget(fabric::ConnectionId connection);
 
   Context* const context_;
-  absl::flat_hash_set<fabric::ConnectionId> clients_;
+  // Requests taken whose answers the fabric has not got yet, by client.
+  absl::flat_hash_map<fabric::ConnectionId, uint32_t> clients_;
+  std::vector<fabric::ConnectionId> closed_;
+  int64_t warn_again_ns_ = 0;
   // Answers that their client has no room for yet. Ordered: it is iterated.
   std::map<fabric::ConnectionId, std::deque<std::string>> overflow_;
 };

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string_view>
 
 #include "common/clock.h"
 #include "fabric/fabric.h"
@@ -25,6 +26,10 @@ struct Context {
   Server::Counters counters;
   // Where batches are planned; never holds anything between two posts.
   std::array<fabric::WorkRequest, 128> batch;
+
+  void Warn(std::string_view text) const {
+    if (options.warn) options.warn(text);
+  }
 
   // The right to use `length_bytes` of the pool at `address`, for peers.
   fabric::Grant GrantOf(const std::byte* address, uint64_t length_bytes) const {

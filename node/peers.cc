@@ -7,6 +7,8 @@ namespace whale::node {
 namespace {
 
 constexpr int64_t kRedialNs = 20'000'000;
+// When the peer has not taken earlier messages yet.
+constexpr int64_t kOutboxRetryNs = 1'000'000;
 
 std::span<const std::byte> BytesOf(const wire::Hello& hello) {
   return std::as_bytes(std::span(&hello, 1));
@@ -28,7 +30,9 @@ wire::Hello Peers::MakeHello(wire::Purpose purpose, const Peer& peer) const {
   return hello;
 }
 
-void Peers::Reconcile(const proto::Directive& directive) {
+std::vector<fabric::ConnectionId> Peers::Reconcile(
+    const proto::Directive& directive) {
+  std::vector<fabric::ConnectionId> closed;
   for (const proto::Peer& wanted : directive.peers()) {
     const ServerId id(wanted.server_id());
     if (id == context_->options.id) continue;
@@ -37,12 +41,13 @@ void Peers::Reconcile(const proto::Directive& directive) {
         peer.address == wanted.fabric_address()) {
       continue;
     }
-    Drop(peer);
+    Drop(peer, &closed);
     peer = Peer{.id = id,
                 .incarnation = Incarnation(wanted.incarnation()),
                 .address = wanted.fabric_address()};
     Dial(peer);
   }
+  return closed;
 }
 
 void Peers::Dial(Peer& peer) {
@@ -59,12 +64,13 @@ void Peers::Dial(Peer& peer) {
   }
 }
 
-void Peers::Drop(Peer& peer) {
+void Peers::Drop(Peer& peer, std::vector<fabric::ConnectionId>* closed) {
   for (const fabric::ConnectionId connection :
        {peer.out_delivery, peer.out_chain}) {
     if (connection.value == 0) continue;
     by_connection_.erase(connection);
     context_->fabric->Close(connection);
+    closed->push_back(connection);
   }
   for (const fabric::ConnectionId connection :
        {peer.in_delivery, peer.in_chain}) {
@@ -88,7 +94,11 @@ void Peers::Turn() {
 int64_t Peers::NextDeadlineNs() const {
   int64_t deadline = INT64_MAX;
   for (const auto& [id, peer] : peers_) {
-    if (!peer.up()) deadline = std::min(deadline, peer.retry_at_ns);
+    if (!peer.up()) {
+      deadline = std::min(deadline, peer.retry_at_ns);
+    } else if (!peer.outbox.empty()) {
+      deadline = std::min(deadline, context_->now_ns + kOutboxRetryNs);
+    }
   }
   if (!unfenced_.empty())
     deadline = std::min(deadline, context_->now_ns + kRedialNs);

@@ -45,8 +45,10 @@ class Peers {
  public:
   explicit Peers(Context* context) : context_(context) {}
 
-  // Connects to new peers, closes what is no longer wanted.
-  void Reconcile(const proto::Directive& directive);
+  // Connects to new peers, closes what is no longer wanted. Returns the
+  // connections that were closed: nothing else tells those who use them.
+  std::vector<fabric::ConnectionId> Reconcile(
+      const proto::Directive& directive);
   // Retries what failed and sends what waits.
   void Turn();
 
@@ -73,7 +75,7 @@ class Peers {
 
  private:
   void Dial(Peer& peer);
-  void Drop(Peer& peer);
+  void Drop(Peer& peer, std::vector<fabric::ConnectionId>* closed);
   void SendOutbox(Peer& peer);
   void OnUp(Peer& peer, fabric::ConnectionId connection);
   void OnDown(Peer& peer, fabric::ConnectionId connection);

@@ -141,8 +141,7 @@ void PrimaryRole::StartPull(const primary::Write& write, Lsn lsn,
           fabric::PostResult::kOk) {
     ordering_.AbandonPull(lsn);
     // The waiting answer goes to a client that broke the rules or is gone.
-    context_->fabric->Close(write.connection);
-    answers_->Forget(write.connection);
+    answers_->Disconnect(write.connection);
     return;
   }
   pulls_.emplace_back(write.connection, lsn);
@@ -220,19 +219,16 @@ void PrimaryRole::GrantSegments(ServerId to, uint64_t first, uint64_t last) {
                     configuration_.epoch, first, last);
 }
 
-void PrimaryRole::OnBackupReady(ServerId from,
+bool PrimaryRole::OnBackupReady(ServerId from,
                                 const wire::BackupReady& message) {
   Backup* backup = Find(from);
-  if (backup == nullptr || backup->sender.has_value()) return;
+  if (backup == nullptr || backup->sender.has_value()) return false;
   const size_t index = backup - backups_.data();
-  const Lsn start(message.deliver_from);
-  if (message.ring_slots == 0 ||
-      message.ring_slots != landing_->staging(index).slots ||
-      start < state_->log.begin() || start > configuration_.start) {
-    ++context_->counters.bad_messages;
-    backup->link.Break();
-    return;
+  if (!IsUsable(message, state_->log, configuration_.start,
+                landing_->staging(index).slots)) {
+    return false;
   }
+  const Lsn start(message.deliver_from);
   backup->sender.emplace(metadata_mcast::DeliveryConfig{
       .epoch = configuration_.epoch,
       .start = start,
@@ -250,6 +246,7 @@ void PrimaryRole::OnBackupReady(ServerId from,
   ++open_backups_;
   GrantSegments(from, state_->log.SegmentOf(start), own_segments_until_);
   UpdateWritable();
+  return true;
 }
 
 bool PrimaryRole::BeginWhenReady() {
@@ -258,9 +255,12 @@ bool PrimaryRole::BeginWhenReady() {
   return begun_;
 }
 
-void PrimaryRole::OnSuccessorReady(ServerId from,
+bool PrimaryRole::OnSuccessorReady(ServerId from,
                                    const wire::SuccessorReady& message) {
-  if (forwarder_ || configuration_.SuccessorOf(0) != from) return;
+  if (forwarder_ || configuration_.SuccessorOf(0) != from ||
+      !IsUsable(message, state_->log, configuration_.start)) {
+    return false;
+  }
   forwarder_.emplace(chain::ForwarderConfig{
       .epoch = configuration_.epoch,
       .start = Lsn(message.durable),
@@ -272,12 +272,13 @@ void PrimaryRole::OnSuccessorReady(ServerId from,
       forwarder_->AddSegment(entry.number, ToGrant(entry.grant));
     }
   }
+  return true;
 }
 
-void PrimaryRole::OnSegmentGrants(
+bool PrimaryRole::OnSegmentGrants(
     ServerId from, std::span<const wire::SegmentGrantEntry> grants) {
   Backup* backup = Find(from);
-  if (backup == nullptr) return;
+  if (backup == nullptr || !CoverSegments(grants, state_->log)) return false;
   for (const wire::SegmentGrantEntry& entry : grants) {
     backup->early_grants.push_back(entry);
     if (backup->sender) {
@@ -289,6 +290,7 @@ void PrimaryRole::OnSegmentGrants(
     if (backup->cannot_grant == entry.number) backup->cannot_grant = 0;
   }
   UpdateWritable();
+  return true;
 }
 
 void PrimaryRole::OnCannotGrant(ServerId from, uint64_t segment) {
@@ -518,10 +520,8 @@ void PrimaryRole::OnCompletion(const WorkCookie& cookie,
 
 void PrimaryRole::Stop() {
   // A READ that lands later would write over what the next epoch puts there.
-  for (const auto& [connection, lsn] : pulls_) {
-    context_->fabric->Close(connection);
-    answers_->Forget(connection);
-  }
+  for (const auto& [connection, lsn] : pulls_) answers_->Disconnect(connection);
+  pulls_.clear();
   ordering_.RefuseDeferred(wire::Result::kWrongEpoch, wire::Reason::kNone);
   // Whether these took effect is unknown; the same request, asked again in the
   // next epoch, finds out.

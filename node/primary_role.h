@@ -34,7 +34,7 @@ namespace whale::node {
 class PrimaryRole final : private primary::OrderingEffects,
                           private primary::CommitEffects {
  public:
-  // REQUIRES: both connections to every backup are up.
+  // REQUIRES: the connections to all members are up.
   PrimaryRole(Context* context, Peers* peers, Answers* answers, ReadGate* gate,
               chain::ReplicaState* state, Landing* landing,
               const Configuration& configuration);
@@ -46,9 +46,11 @@ class PrimaryRole final : private primary::OrderingEffects,
   void WaitReplicated(const primary::Write& request, Lsn lsn);
 
   // --- Peers ---
-  void OnBackupReady(ServerId from, const wire::BackupReady& message);
-  void OnSuccessorReady(ServerId from, const wire::SuccessorReady& message);
-  void OnSegmentGrants(ServerId from,
+  // False: the message makes no sense. It is not sent again, so the epoch has
+  // to end.
+  bool OnBackupReady(ServerId from, const wire::BackupReady& message);
+  bool OnSuccessorReady(ServerId from, const wire::SuccessorReady& message);
+  bool OnSegmentGrants(ServerId from,
                        std::span<const wire::SegmentGrantEntry> grants);
   void OnCannotGrant(ServerId from, uint64_t segment);
 

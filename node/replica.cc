@@ -4,14 +4,33 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/planted_bug.h"
 #include "proto/peer_messages.h"
 
 namespace whale::node {
 namespace {
 
-// Early messages kept: enough for every peer's grants, not for a flood.
-constexpr size_t kMaxEarlyMessages = 256;
+// Copies a message of fixed length. False if it has another.
+template <typename Message>
+bool ReadMessage(std::span<const std::byte> from, Message* into) {
+  if (from.size() != sizeof(*into)) return false;
+  std::memcpy(into, from.data(), sizeof(*into));
+  return true;
+}
+
+// The same of one with `header.count` entries.
+bool ReadGrants(std::span<const std::byte> from, const wire::PeerHeader& header,
+                std::vector<wire::SegmentGrantEntry>* into) {
+  const size_t bytes = size_t{header.count} * sizeof(wire::SegmentGrantEntry);
+  if (header.count == 0 || header.count > wire::kMaxGrantsPerMessage ||
+      from.size() != sizeof(header) + bytes) {
+    return false;
+  }
+  into->resize(header.count);
+  std::memcpy(into->data(), from.data() + sizeof(header), bytes);
+  return true;
+}
 
 }  // namespace
 
@@ -145,72 +164,68 @@ void Replica::Write(const ClientRequest& request, std::string_view key,
 void Replica::OnPeerMessage(ServerId from, std::span<const std::byte> message) {
   wire::PeerHeader header;
   if (message.size() < sizeof(header)) {
-    ++context_->counters.bad_messages;
+    BreakWith(from, "sent a message that is too short");
     return;
   }
   std::memcpy(&header, message.data(), sizeof(header));
   const bool active = phase_ == proto::SHARD_ACTIVE;
   const uint64_t epoch = active ? configuration_->epoch.value() : 0;
   if (active && header.epoch == epoch) {
-    DispatchMessage(from, message);
-  } else if (header.epoch > epoch && early_.size() < kMaxEarlyMessages) {
-    early_.push_back(
-        {from, std::string(reinterpret_cast<const char*>(message.data()),
-                           message.size())});
+    if (TakeMessage(from, message)) return;
+    BreakWith(from, absl::StrCat("sent message ", static_cast<int>(header.type),
+                                 " that makes no sense here"));
+  } else if (header.epoch > epoch &&
+             header.type != wire::PeerMessageType::kWake) {
+    early_.Keep(from, Epoch(header.epoch), message);
   }
 }
 
-void Replica::DispatchMessage(ServerId from,
-                              std::span<const std::byte> message) {
+bool Replica::TakeMessage(ServerId from, std::span<const std::byte> message) {
   wire::PeerHeader header;
   std::memcpy(&header, message.data(), sizeof(header));
-  const auto read = [&](auto* into) {
-    if (message.size() != sizeof(*into)) return false;
-    std::memcpy(into, message.data(), sizeof(*into));
-    return true;
-  };
   wire::BackupReady backup_ready;
   wire::PrimaryReady primary_ready;
   wire::SuccessorReady successor_ready;
-  std::vector<wire::SegmentGrantEntry> grants(
-      std::min(header.count, wire::kMaxGrantsPerMessage));
-  const size_t grant_bytes = grants.size() * sizeof(wire::SegmentGrantEntry);
-  if (grant_bytes > 0 && message.size() == sizeof(header) + grant_bytes) {
-    std::memcpy(grants.data(), message.data() + sizeof(header), grant_bytes);
-  } else {
-    grants.clear();
-  }
+  std::vector<wire::SegmentGrantEntry> grants;
   switch (header.type) {
     case wire::PeerMessageType::kBackupReady:
-      if (primary_ && read(&backup_ready)) {
-        primary_->OnBackupReady(from, backup_ready);
-      }
-      return;
+      return primary_ && ReadMessage(message, &backup_ready) &&
+             primary_->OnBackupReady(from, backup_ready);
     case wire::PeerMessageType::kPrimaryReady:
-      if (backup_ && from == configuration_->primary() &&
-          read(&primary_ready)) {
-        backup_->OnPrimaryReady(primary_ready);
-      }
-      return;
+      return backup_ && from == configuration_->primary() &&
+             ReadMessage(message, &primary_ready) &&
+             backup_->OnPrimaryReady(primary_ready);
     case wire::PeerMessageType::kSuccessorReady:
-      if (!read(&successor_ready)) return;
-      if (primary_) primary_->OnSuccessorReady(from, successor_ready);
-      if (backup_) backup_->OnSuccessorReady(from, successor_ready);
-      return;
+      if (!ReadMessage(message, &successor_ready)) return false;
+      return primary_ ? primary_->OnSuccessorReady(from, successor_ready)
+                      : backup_->OnSuccessorReady(from, successor_ready);
     case wire::PeerMessageType::kSegmentGrants:
-      if (primary_) primary_->OnSegmentGrants(from, grants);
-      if (backup_) backup_->OnSegmentGrants(from, grants);
-      return;
+      if (!ReadGrants(message, header, &grants)) return false;
+      return primary_ ? primary_->OnSegmentGrants(from, grants)
+                      : backup_->OnSegmentGrants(from, grants);
     case wire::PeerMessageType::kCannotGrant:
-      if (primary_ && !grants.empty()) {
-        primary_->OnCannotGrant(from, grants.front().number);
-      }
-      return;
+      if (!primary_ || !ReadGrants(message, header, &grants)) return false;
+      primary_->OnCannotGrant(from, grants.front().number);
+      return true;
     case wire::PeerMessageType::kWake:
       if (backup_) backup_->OnWake();
-      return;
+      return true;
   }
+  return false;
+}
+
+void Replica::BreakWith(ServerId member, std::string_view why) {
   ++context_->counters.bad_messages;
+  for (Used& used : used_) {
+    if (used.member != member || used.broken) continue;
+    used.broken = true;
+    ++report_generation_;
+    context_->Warn(absl::StrCat(
+        "shard ", shard_.value(), ": server ", member.value(), " ",
+        std::string(why),
+        "; the epoch ends. If this repeats: use the same release, and pools of "
+        "the same geometry, on all servers"));
+  }
 }
 
 void Replica::OnImmediate() {

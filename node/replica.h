@@ -15,6 +15,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -26,6 +27,7 @@
 #include "node/backup_role.h"
 #include "node/configuration.h"
 #include "node/context.h"
+#include "node/early_messages.h"
 #include "node/epoch_confirm.h"
 #include "node/get.h"
 #include "node/landing.h"
@@ -115,7 +117,11 @@ class Replica final : private ReadGate {
   void SetPhase(proto::ShardPhase phase);
 
   void ServeAsPrimary(const Get& get);
-  void DispatchMessage(ServerId from, std::span<const std::byte> message);
+  // False: what the message was to set up cannot be.
+  bool TakeMessage(ServerId from, std::span<const std::byte> message);
+  // The epoch cannot go on with this member, which `why`: the coordinator and
+  // the operator are told.
+  void BreakWith(ServerId member, std::string_view why);
 
   Context* const context_;
   Peers* const peers_;
@@ -156,12 +162,7 @@ class Replica final : private ReadGate {
   bool ring_is_complete_ = true;  // of saved_.ring
   int64_t saved_at_ns_ = 0;
 
-  // Messages of an epoch that is not active here yet.
-  struct EarlyMessage {
-    ServerId from;
-    std::string message;
-  };
-  std::vector<EarlyMessage> early_;
+  EarlyMessages early_;
 };
 
 }  // namespace whale::node

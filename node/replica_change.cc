@@ -222,10 +222,12 @@ bool Replica::Activate() {
   }
   StoreEpochCell(epoch);
   SetPhase(proto::SHARD_ACTIVE);
-  std::vector<EarlyMessage> early = std::move(early_);
-  early_.clear();
-  for (const EarlyMessage& message : early) {
-    OnPeerMessage(message.from, std::as_bytes(std::span(message.message)));
+  const EarlyMessages::Taken early = early_.Take(epoch);
+  if (early.lost_from) {
+    BreakWith(*early.lost_from, "sent more messages than are kept");
+  }
+  for (const EarlyMessages::Message& message : early.messages) {
+    OnPeerMessage(message.from, std::as_bytes(std::span(message.bytes)));
   }
   return true;
 }

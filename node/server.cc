@@ -138,7 +138,9 @@ void Server::Impl::TakeDirective() {
     return;
   }
   if (!CheckCluster(directive_)) return;
-  peers_.Reconcile(directive_);
+  for (const fabric::ConnectionId closed : peers_.Reconcile(directive_)) {
+    for (const auto& replica : replicas_) replica->OnConnectionLost(closed);
+  }
   for (const proto::ShardDirective& shard : directive_.shards()) {
     if (shard.shard() < replicas_.size()) {
       replicas_[shard.shard()]->OnDirective(shard);
@@ -294,6 +296,9 @@ bool Server::Impl::Step() {
   ++context_.counters.turns;
   TakeDirective();
   bool busy = PollFabric() > 0;
+  for (const fabric::ConnectionId closed : clients_.TakeClosed()) {
+    for (const auto& replica : replicas_) replica->OnConnectionLost(closed);
+  }
   peers_.Turn();
   for (const auto& replica : replicas_) busy |= replica->Turn();
   // Keys of gets lie in receive buffers, which the next Poll frees.
@@ -301,7 +306,7 @@ bool Server::Impl::Step() {
   clients_.Turn();
   reports_.Turn(replicas_);
   context_.fabric->FlushMessages();
-  return busy;
+  return busy || clients_.has_closed();
 }
 
 int64_t Server::Impl::NextDeadlineNs() const {

@@ -13,8 +13,10 @@
 #define WHALE_NODE_SERVER_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -41,6 +43,8 @@ struct ServerOptions {
   uint32_t client_credits = 256;
   uint32_t max_deferred_writes = 4096;  // per shard, waiting for the window
   int64_t session_lease_ns = 60'000'000'000;
+  // Rare events that an operator should read, a line each; may be empty.
+  std::function<void(std::string_view)> warn;
   int64_t spin_ns = 20'000;  // before sleeping (the process shell's concern
                              // and the slow timer's)
 };

@@ -139,6 +139,10 @@ void Cluster::StreamBreaks(ServerNode& server) {
 std::string Cluster::Failure() const {
   if (!failure_.empty()) return failure_;
   for (const auto& server : servers_) {
+    if (!server->warning().empty()) {
+      return absl::StrCat("server ", server->node(),
+                          " warns: ", server->warning());
+    }
     if (server->running() && !server->server()->refused().empty()) {
       return absl::StrCat("server ", server->node(),
                           " was refused: ", server->server()->refused());

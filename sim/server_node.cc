@@ -45,6 +45,10 @@ absl::Status ServerNode::Start() {
   options.id = options_.id;
   options.incarnation = incarnation_;
   options.session_lease_ns = options_.session_lease_ns;
+  options.warn = [this](std::string_view text) {
+    warning_ = text;
+    world_->Trace(absl::StrCat("server ", node(), " warns: ", warning_));
+  };
   WHALE_ASSIGN_OR_RETURN(
       server_,
       node::Server::Create(options, fabric_.get(), pool_.get(), &clock_, this));

@@ -44,6 +44,9 @@ class ServerNode final : public node::ControlLink {
   node::Server* server() { return server_.get(); }
   logstore::Pool* pool() { return pool_.get(); }
   SimMemory* memory() { return &memory_; }
+  // The newest of what it told the operator, in all its lives. Among honest
+  // neighbours there is nothing to tell.
+  const std::string& warning() const { return warning_; }
 
   // Formats the pool the first time, recovers it later. A pool that cannot be
   // opened or recovered is an error: the simulator never harms what was
@@ -77,6 +80,7 @@ class ServerNode final : public node::ControlLink {
   SimMemory memory_;
   SimClock clock_;
   bool formatted_ = false;
+  std::string warning_;
   Incarnation incarnation_;
   int64_t turn_cost_ns_ = 1 * kMicrosecond;
 

@@ -1,0 +1,389 @@
+// One server among peers and clients that are made here, message by message:
+// for what no honest neighbour does, or does once in a thousand runs.
+#include "node/server.h"
+
+#include <cstring>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "chain/cells.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "proto/peer_messages.h"
+#include "sim/server_node.h"
+#include "sim/sim_fabric.h"
+
+namespace whale::sim {
+namespace {
+
+using fabric::ConnectionId;
+using fabric::EventKind;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr uint64_t kSegmentBytes = 64 << 10;
+constexpr uint32_t kRingSlots = 64;
+constexpr size_t kPairBytes = 2 * logstore::kCellBytes;
+
+// Each message takes the same time, so that those sent together arrive so. A
+// queue that nobody empties stays full for long.
+NetworkOptions Network() {
+  NetworkOptions options;
+  options.min_delay_ns = options.max_delay_ns = 10 * kMicrosecond;
+  options.message_depth = 16;
+  options.receive_buffers = 1024;
+  options.retry_ns = 100 * kSecond;
+  return options;
+}
+
+ServerNodeOptions OptionsOf(uint32_t id) {
+  ServerNodeOptions options;
+  options.id = ServerId(id);
+  options.geometry.server = options.id;
+  options.geometry.shard_count = 1;
+  options.geometry.segment_bytes = kSegmentBytes;
+  options.geometry.segment_slots = 16;
+  options.geometry.ring_slots = kRingSlots;
+  options.geometry.pool_uuid.fill(static_cast<uint8_t>(id));
+  return options;
+}
+
+template <typename T>
+std::string BytesOf(const T& value) {
+  return {reinterpret_cast<const char*>(&value), sizeof(value)};
+}
+
+// A neighbour of the server: a fabric, some memory, and what it has received.
+class Neighbour {
+ public:
+  Neighbour(World* world, SimNetwork* network, uint32_t node)
+      : world_(world),
+        memory_(1 << 16, pmem::Survives::kProcess),
+        fabric_(network, node, &memory_) {
+    region_ = fabric_
+                  .Register({memory_.base(), memory_.length_bytes()},
+                            {true, true, false})
+                  .value();
+  }
+
+  ConnectionId Connect(uint32_t to, const wire::Hello& hello) {
+    const ConnectionId connection = fabric_.Connect(
+        "sim:" + std::to_string(to), std::as_bytes(std::span(&hello, 1)));
+    EXPECT_TRUE(RunUntil([&] { return connected_ > 0; }));
+    --connected_;
+    return connection;
+  }
+
+  // False: it is not taken, because the connection is gone.
+  bool Send(ConnectionId connection, std::string_view message) {
+    std::byte* room = nullptr;
+    for (int i = 0; i < 100 && room == nullptr; ++i) {
+      room = fabric_.BeginMessage(connection, message.size());
+      if (room == nullptr) world_->RunUntil(world_->now_ns() + kMillisecond);
+    }
+    if (room == nullptr) return false;
+    std::memcpy(room, message.data(), message.size());
+    fabric_.EndMessage(connection, message.size());
+    fabric_.FlushMessages();
+    return true;
+  }
+
+  wire::BufferGrant Grant(size_t offset, size_t length_bytes) {
+    const fabric::Grant grant =
+        fabric_.MakeGrant(region_, offset, length_bytes);
+    return {grant.key, grant.address, grant.length_bytes};
+  }
+  std::byte* memory() { return memory_.base(); }
+
+  // Takes what has come; connections are accepted.
+  void Poll() {
+    std::vector<fabric::Event> events(64);
+    for (size_t count; (count = fabric_.Poll(events)) > 0;) {
+      for (size_t i = 0; i < count; ++i) Take(events[i]);
+    }
+  }
+  bool RunUntil(const std::function<bool()>& done) {
+    const int64_t end_ns = world_->now_ns() + kSecond;
+    for (Poll(); !done(); Poll()) {
+      if (!world_->RunOne(end_ns)) return false;
+    }
+    return true;
+  }
+
+  const std::vector<std::string>& messages() const { return messages_; }
+  int disconnected() const { return disconnected_; }
+
+ private:
+  void Take(const fabric::Event& event) {
+    switch (event.kind) {
+      case EventKind::kConnectRequest:
+        fabric_.Accept(event.connection, {});
+        accepted_.push_back(event.connection);
+        return;
+      case EventKind::kConnected:
+        connected_ += std::count(accepted_.begin(), accepted_.end(),
+                                 event.connection) == 0;
+        return;
+      case EventKind::kReceived:
+        messages_.emplace_back(reinterpret_cast<const char*>(event.data),
+                               event.length_bytes);
+        return;
+      case EventKind::kDisconnected:
+        ++disconnected_;
+        return;
+      default:
+        return;
+    }
+  }
+
+  World* const world_;
+  SimMemory memory_;
+  SimFabric fabric_;
+  fabric::RegionId region_;
+  std::vector<ConnectionId> accepted_;
+  std::vector<std::string> messages_;
+  int connected_ = 0;
+  int disconnected_ = 0;
+};
+
+class ServerTest : public ::testing::Test {
+ protected:
+  // The server under test is `id`.
+  explicit ServerTest(uint32_t id = 1)
+      : id_(id),
+        network_(&world_, Network()),
+        server_(&world_, &network_, OptionsOf(id),
+                [](const proto::ServerReport&) {}) {
+    network_.set_waker([this](uint32_t node) {
+      if (node == id_) server_.Wake();
+    });
+    EXPECT_TRUE(server_.Start().ok());
+  }
+
+  proto::Directive Directive() const {
+    proto::Directive directive;
+    directive.set_cluster_uuid(std::string(16, 'c'));
+    return directive;
+  }
+  // Makes the shard active with these members.
+  void Activate(proto::Directive directive, uint64_t epoch,
+                const std::vector<uint32_t>& members) {
+    proto::ShardDirective* shard = directive.add_shards();
+    shard->set_step(proto::STEP_ACTIVATE);
+    shard->set_epoch(epoch);
+    for (uint32_t member : members) shard->add_members(member);
+    shard->set_committed(kSegmentBytes);
+    shard->set_start(kSegmentBytes);
+    proto::EpochStart* start = shard->add_history();
+    start->set_epoch(epoch);
+    start->set_start(kSegmentBytes);
+    shard->mutable_policy()->set_window_bytes(1 << 20);
+    server_.OnDirective(directive);
+    Run(10 * kMillisecond);
+    ASSERT_EQ(Report().shards(0).phase(), proto::SHARD_ACTIVE);
+  }
+  void Run(int64_t ns) { world_.RunUntil(world_.now_ns() + ns); }
+  const proto::ServerReport& Report() {
+    return server_.server()->last_report();
+  }
+
+  const uint32_t id_;
+  World world_{1};
+  SimNetwork network_;
+  ServerNode server_;
+};
+
+// ------------------------------------------------------------------ peers
+
+// The server is 2, and a backup; its primary is made here.
+class BackupTest : public ServerTest {
+ protected:
+  BackupTest() : ServerTest(2), primary_(&world_, &network_, 1) {
+    directive_ = Directive();
+    proto::Peer* peer = directive_.add_peers();
+    peer->set_server_id(1);
+    peer->set_incarnation(7);
+    peer->set_fabric_address("sim:1");
+    server_.OnDirective(directive_);
+    Run(kMillisecond);
+    wire::Hello hello{};
+    hello.magic = wire::kHelloMagic;
+    hello.protocol_version = wire::kProtocolVersion;
+    hello.purpose = wire::Purpose::kChain;
+    std::memset(hello.cluster_uuid, 'c', sizeof(hello.cluster_uuid));
+    hello.from_server = 1;
+    hello.to_server = 2;
+    hello.from_incarnation = 7;
+    hello.to_incarnation = server_.incarnation().value();
+    chain_ = primary_.Connect(2, hello);
+    Run(kMillisecond);
+  }
+
+  wire::PeerHeader Header(wire::PeerMessageType type, uint64_t epoch) const {
+    return {.type = type, .epoch = epoch};
+  }
+  wire::PrimaryReady PrimaryReady(uint64_t epoch) {
+    wire::PrimaryReady message{};
+    message.header = Header(wire::PeerMessageType::kPrimaryReady, epoch);
+    message.commit_cells = primary_.Grant(0, kPairBytes);
+    message.progress_cells = primary_.Grant(kPairBytes, kPairBytes);
+    return message;
+  }
+  // The server has taken PrimaryReady: it tells its progress.
+  bool TellsProgress(uint64_t epoch) {
+    return metadata_mcast::NewestWhole<chain::ProgressCell>(
+               primary_.memory() + kPairBytes, Epoch(epoch))
+        .has_value();
+  }
+
+  proto::Directive directive_;
+  Neighbour primary_;
+  ConnectionId chain_;
+};
+
+TEST_F(BackupTest, MessagesOfEndedEpochsDoNotPushOutThoseOfTheNext) {
+  for (int i = 0; i < 5000; ++i) {
+    primary_.Send(chain_, BytesOf(Header(wire::PeerMessageType::kWake, 1)));
+  }
+  primary_.Send(chain_, BytesOf(PrimaryReady(2)));
+  for (int i = 0; i < 5000; ++i) {
+    primary_.Send(chain_, BytesOf(Header(wire::PeerMessageType::kWake, 2)));
+  }
+  Run(10 * kMillisecond);
+  primary_.Poll();
+  Activate(directive_, 2, {1, 2});
+  Run(100 * kMillisecond);
+  EXPECT_TRUE(TellsProgress(2));
+  EXPECT_THAT(Report().dead_peers(), IsEmpty());
+}
+
+TEST_F(BackupTest, MessageThatMakesNoSenseEndsTheEpoch) {
+  const std::string good = BytesOf(PrimaryReady(2));
+  wire::PrimaryReady no_cells = PrimaryReady(2);
+  no_cells.progress_cells.length_bytes = kPairBytes - 1;
+  wire::PeerHeader grants = Header(wire::PeerMessageType::kSegmentGrants, 2);
+  grants.count = 3;  // and none follow
+  primary_.Poll();
+  Activate(directive_, 2, {1, 2});
+  EXPECT_THAT(Report().dead_peers(), IsEmpty());
+  for (const std::string& bad :
+       {good.substr(0, good.size() - 1), BytesOf(no_cells), BytesOf(grants),
+        BytesOf(Header(wire::PeerMessageType{99}, 2)), good.substr(0, 4)}) {
+    const uint64_t before = server_.server()->counters().bad_messages;
+    primary_.Send(chain_, bad);
+    Run(100 * kMillisecond);
+    EXPECT_EQ(server_.server()->counters().bad_messages, before + 1);
+    EXPECT_THAT(Report().dead_peers(), ElementsAre(1));
+  }
+  EXPECT_THAT(server_.warning(), HasSubstr("server 1"));
+}
+
+// ---------------------------------------------------------------- clients
+
+// The server is the only member.
+class ClientsTest : public ServerTest {
+ protected:
+  static constexpr uint32_t kCredits = 256;
+
+  ClientsTest() { Activate(Directive(), 1, {1}); }
+
+  ConnectionId ConnectClient(Neighbour& client) {
+    wire::Hello hello{};
+    hello.magic = wire::kHelloMagic;
+    hello.protocol_version = wire::kProtocolVersion;
+    hello.purpose = wire::Purpose::kClient;
+    hello.to_server = 1;
+    return client.Connect(1, hello);
+  }
+  wire::Request Request(wire::RequestType type, size_t key_bytes) {
+    wire::Request request{};
+    request.type = type;
+    request.key_bytes = static_cast<uint16_t>(key_bytes);
+    request.tag = ++tag_;
+    request.epoch = 1;
+    return request;
+  }
+  std::string Get(std::string_view key) {
+    return BytesOf(Request(wire::RequestType::kGet, key.size())) +
+           std::string(key);
+  }
+  std::string OpenSession(uint64_t session) {
+    wire::Request request = Request(wire::RequestType::kOpenSession, 0);
+    request.session = session;
+    return BytesOf(request);
+  }
+  wire::Request Put(uint64_t session, size_t value_bytes) {
+    wire::Request request = Request(wire::RequestType::kPut, 1);
+    request.session = session;
+    request.request = 1;
+    request.value_bytes = static_cast<uint32_t>(value_bytes);
+    return request;
+  }
+  static wire::Result ResultOf(const std::string& message) {
+    wire::Reply reply;
+    std::memcpy(&reply, message.data(), sizeof(reply));
+    return reply.result;
+  }
+
+  uint64_t tag_ = 0;
+};
+
+TEST_F(ClientsTest, AllCreditsMayBeUsedAtOnce) {
+  Neighbour client(&world_, &network_, 101);
+  const ConnectionId connection = ConnectClient(client);
+  for (int round = 0; round < 3; ++round) {
+    for (uint32_t i = 0; i < kCredits; ++i) {
+      ASSERT_TRUE(client.Send(connection, Get("k")));
+    }
+    const size_t expected = kCredits * (round + 1);
+    EXPECT_TRUE(
+        client.RunUntil([&] { return client.messages().size() == expected; }));
+  }
+  EXPECT_EQ(client.disconnected(), 0);
+}
+
+TEST_F(ClientsTest, ClientThatTakesNoAnswersIsClosedAtItsCredits) {
+  Neighbour client(&world_, &network_, 101);
+  const ConnectionId connection = ConnectClient(client);
+  // What the client does not poll, and the server's send queue, hold some.
+  const size_t in_queues = Network().receive_buffers + Network().message_depth;
+  for (size_t i = 0; i < in_queues + kCredits; ++i) {
+    ASSERT_TRUE(client.Send(connection, Get("k"))) << i;
+    Run(100 * kMicrosecond);
+  }
+  EXPECT_EQ(server_.server()->counters().connections, 1);
+  EXPECT_EQ(server_.warning(), "");
+  client.Send(connection, Get("k"));
+  Run(10 * kMillisecond);
+  EXPECT_EQ(server_.server()->counters().connections, 0);
+  EXPECT_EQ(server_.server()->counters().bad_messages, 1);
+  EXPECT_THAT(server_.warning(), HasSubstr("more than its 256 requests"));
+}
+
+TEST_F(ClientsTest, ValueOfAClientThatIsClosedHoldsUpNobody) {
+  Neighbour bad(&world_, &network_, 101);
+  Neighbour good(&world_, &network_, 102);
+  const ConnectionId to_bad = ConnectClient(bad);
+  const ConnectionId to_good = ConnectClient(good);
+  bad.Send(to_bad, OpenSession(1));
+  ASSERT_TRUE(bad.RunUntil([&] { return bad.messages().size() == 1; }));
+  good.Send(to_good, OpenSession(2));
+  ASSERT_TRUE(good.RunUntil([&] { return good.messages().size() == 1; }));
+
+  // The server begins to READ the value and then closes the connection.
+  wire::Request put = Put(1, 3000);
+  put.flags = wire::kHasBuffer;
+  bad.Send(to_bad, BytesOf(put) + BytesOf(bad.Grant(0, 3000)) + "k");
+  bad.Send(to_bad, "malformed");
+  Run(kMillisecond);
+  EXPECT_EQ(server_.server()->counters().connections, 1);
+
+  good.Send(to_good, BytesOf(Put(2, 5)) + "k" + "value");
+  ASSERT_TRUE(good.RunUntil([&] { return good.messages().size() == 2; }));
+  EXPECT_EQ(ResultOf(good.messages()[1]), wire::Result::kOk);
+}
+
+}  // namespace
+}  // namespace whale::sim
