@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/clock.h"
 #include "common/status_macros.h"
 #include "fabric/shm/epoll_tags.h"
 #include "fabric/shm/fabric_impl.h"
@@ -32,6 +33,9 @@ absl::Status CheckOptions(const ShmOptions& options) {
   }
   if (options.send_queue_depth == 0) {
     return absl::InvalidArgumentError("shm: send_queue_depth is 0");
+  }
+  if (options.handshake_us <= 0) {
+    return absl::InvalidArgumentError("shm: handshake_us is not positive");
   }
   return absl::OkStatus();
 }
@@ -93,6 +97,7 @@ Connection* ShmFabric::NewConnection() {
     connections_[bit] = std::make_unique<Connection>();
     Connection& c = *connections_[bit];
     c.bit = bit;
+    c.begun_ns = BootClock().NowNs();
     c.id.value = next_sequence_++ << kConnectionBits | bit;
     used_words_ = std::max(used_words_, bit / 64 + 1);
     return &c;

@@ -45,6 +45,7 @@ struct Connection {
   ConnectionId id;
   uint32_t bit = 0;  // in the own summary
   State state = State::kDialing;
+  int64_t begun_ns = 0;  // since when the handshake goes on
   FileDescriptor socket;
   Process peer;
   std::string name;  // for messages: whom it leads to

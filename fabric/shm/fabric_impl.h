@@ -139,6 +139,8 @@ class ShmFabric final : public Fabric {
   // Returns whether Wake was called.
   bool LookAtSockets(int64_t timeout_ns);
   void Sweep(uint32_t count);
+  // Ends a handshake that takes too long.
+  void LimitHandshake(Connection& c);
   // Whether Poll would find something; does what needs no event.
   bool FindWork();
   bool SleepOnce(int64_t deadline_ns);

@@ -389,6 +389,37 @@ TEST(ShmHostileTest, AFloodOfRequestsEndsTheConnection) {
   ExpectStillServing(server);
 }
 
+TEST(ShmHostileTest, APeerThatSaysNoHelloLosesItsPlace) {
+  TemporaryDirectory directory;
+  Party server(directory / "a.sock", {.max_connections = 1, .handshake_us = 1});
+  auto silent = Dial(directory / "a.sock");
+  ASSERT_TRUE(silent.ok()) << silent.status();
+  Packet packet;
+  ReceiveResult result = ReceiveResult::kNone;
+  for (int i = 0; i < 100'000'000 && result == ReceiveResult::kNone; ++i) {
+    server.Poll();
+    result = ReceivePacket(silent->get(), &packet);
+  }
+  EXPECT_EQ(result, ReceiveResult::kClosed);
+  EXPECT_TRUE(server.seen().empty());
+  // The place is free again.
+  Party client("");
+  client.fabric().Connect(directory / "a.sock", {});
+  while (server.seen().empty()) server.Poll();
+  EXPECT_EQ(server.seen()[0].event.kind, EventKind::kConnectRequest);
+}
+
+TEST(ShmHostileTest, AListenerThatDoesNotAnswerIsGivenUp) {
+  TemporaryDirectory directory;
+  auto listener = Listener::Create(directory / "a.sock");
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  Party client("", {.handshake_us = 1});
+  client.fabric().Connect(directory / "a.sock", {});
+  const Party::Seen failed = client.Await(EventKind::kConnectFailed);
+  EXPECT_NE(failed.data.find("has not answered"), std::string::npos)
+      << failed.data;
+}
+
 TEST(ShmHostileTest, TooManyConnectionsAreToldSo) {
   TemporaryDirectory directory;
   Party server(directory / "server.sock", {.max_connections = 2});

@@ -36,6 +36,9 @@ struct ShmOptions {
   // How long Revoke waits for a peer that is copying just now. A stopped one
   // is not waited for.
   int64_t revoke_wait_us = 20'000;
+  // A peer that has connected must say hello, and one that was called must
+  // answer, within this time; about as much may pass before it is noticed.
+  int64_t handshake_us = 5'000'000;
 };
 
 // Errors: kInvalidArgument (options, path too long), kFailedPrecondition

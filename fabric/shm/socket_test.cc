@@ -100,6 +100,8 @@ TEST(ShmOptionsTest, NonsenseIsRefused) {
             absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(CreateShmFabric({.send_queue_depth = 0}).status().code(),
             absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(CreateShmFabric({.handshake_us = 0}).status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST(SharedMemoryTest, ClientsMayNotRegisterWhatCouldShrink) {

@@ -8,6 +8,7 @@
 #include <bit>
 #include <cerrno>
 
+#include "absl/strings/str_cat.h"
 #include "common/clock.h"
 #include "fabric/shm/epoll_tags.h"
 #include "fabric/shm/fabric_impl.h"
@@ -64,13 +65,29 @@ void ShmFabric::Sweep(uint32_t count) {
     Connection* c = connections_[next_swept_].get();
     if (c == nullptr) continue;
     if (c->state == State::kDialing) TryDial(*c);
-    if (c->state != State::kOpen) continue;
+    if (c->state != State::kOpen) {
+      LimitHandshake(*c);
+      continue;
+    }
     if (c->receiver.Ready() || c->receiver.control() != c->packets_seen) {
       MarkReady(*c);
     }
     if (c->receiver.TakeWantsRoom()) RingDoorbell(*c);
     if (!c->outbox.empty()) SendOutbox(*c);
   }
+}
+
+void ShmFabric::LimitHandshake(Connection& c) {
+  const bool waits_for_peer = c.state == State::kDialing ||
+                              c.state == State::kConnecting ||
+                              c.state == State::kIncoming;
+  if (!waits_for_peer || NowNs() - c.begun_ns <= options_.handshake_us * 1000) {
+    return;
+  }
+  Die(c, Outcome::kRemoteError,
+      absl::StrCat("shm: ", c.name, " has not answered within ",
+                   options_.handshake_us / 1000,
+                   " ms; is its process stopped or busy?"));
 }
 
 bool ShmFabric::FindWork() {
