@@ -40,6 +40,28 @@ void Histogram::Merge(const Histogram& other) {
   sum_ += other.sum_;
 }
 
+Histogram::Sparse Histogram::ToSparse() const {
+  Sparse sparse{.min = min(), .max = max_, .sum = sum_};
+  for (uint32_t i = 0; i < kBuckets; ++i) {
+    if (buckets_[i] > 0) sparse.buckets.emplace_back(i, buckets_[i]);
+  }
+  return sparse;
+}
+
+Histogram Histogram::FromSparse(const Sparse& sparse) {
+  Histogram histogram;
+  for (const auto& [bucket, count] : sparse.buckets) {
+    if (bucket >= kBuckets) continue;
+    histogram.buckets_[bucket] = count;
+    histogram.count_ += count;
+  }
+  if (histogram.count_ == 0) return histogram;
+  histogram.min_ = sparse.min;
+  histogram.max_ = sparse.max;
+  histogram.sum_ = sparse.sum;
+  return histogram;
+}
+
 double Histogram::Mean() const {
   return count_ == 0 ? 0 : sum_ / static_cast<double>(count_);
 }

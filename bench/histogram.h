@@ -12,6 +12,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 namespace whale::bench {
 
@@ -33,6 +35,17 @@ class Histogram {
   // Smallest reported value that at least `percent` of the recorded ones do
   // not exceed. REQUIRES: 0 <= percent <= 100.
   uint64_t Percentile(double percent) const;
+
+  // For sending a histogram elsewhere: every bucket that is not empty, and what
+  // buckets do not tell.
+  struct Sparse {
+    std::vector<std::pair<uint32_t, uint64_t>> buckets;  // bucket, count
+    uint64_t min = 0, max = 0;
+    double sum = 0;
+  };
+  Sparse ToSparse() const;
+  // Buckets that do not exist are left out.
+  static Histogram FromSparse(const Sparse& sparse);
 
   // Which bucket a value falls into, and the largest value of a bucket.
   static size_t BucketOf(uint64_t value);

@@ -23,7 +23,7 @@ packages=(
 case "${1-}" in
   "") ;;
   --ci) packages+=(git clang-format clang-tidy) ;;
-  --bench) packages+=(redis-server redis-tools) ;;
+  --bench) packages+=(redis-server redis-tools gnuplot-nox) ;;
   --list)
     printf '%s\n' "${packages[@]}"
     exit 0

@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +20,7 @@
 #include "bench/ycsb/client_store.h"
 #include "bench/ycsb/report.h"
 #include "bench/ycsb/runner.h"
+#include "bench/ycsb/team.h"
 #include "bench/ycsb/verify.h"
 #include "common/status_macros.h"
 #include "control/cluster_client.h"
@@ -58,6 +61,8 @@ struct Flags {
   uint64_t verify_samples = 1000;
   absl::Duration verify_timeout = absl::Seconds(120);
   bool quiet = false;
+  absl::Duration warmup = absl::ZeroDuration();
+  absl::Duration interval = absl::Seconds(1);
   // The cluster of --dev.
   bool dev = false;
   DevOptions dev_options;
@@ -102,6 +107,12 @@ absl::Status ResolveRun(Flags* flags) {
   if (!flags->distribution.empty()) {
     WHALE_ASSIGN_OR_RETURN(run.workload.distribution,
                            ParseDistribution(flags->distribution));
+  }
+  run.warmup_ns = absl::ToInt64Nanoseconds(flags->warmup);
+  run.interval_ns = absl::ToInt64Nanoseconds(flags->interval);
+  if (run.interval_ns < 1'000'000) {
+    return absl::InvalidArgumentError(
+        "--interval must be at least a millisecond");
   }
   run.value_bytes = flags->value_bytes != 0
                         ? flags->value_bytes
@@ -237,11 +248,52 @@ absl::StatusOr<std::string> Verify(const Flags& flags, const std::string& dir,
                       HumanBytes(bytes), " compared)");
 }
 
+// A phase with the clients in this process; `target`: the coordinators.
+absl::StatusOr<PhaseResult> RunHere(
+    const Flags& flags, const RunOptions& run, Phase phase,
+    const std::string& target, InsertSequence* sequence,
+    const std::function<bool(const Progress&)>& report,
+    const std::function<int64_t()>& start) {
+  ClientStoreOptions store;
+  store.client.coordinators = ParseList(target);
+  store.client.timeout = flags.cluster.timeout;
+  store.client.fabric = flags.cluster.fabric;
+  store.read = flags.read;
+  store.write = flags.write;
+  return RunPhase(
+      phase, run, [&store](int) { return ClientStore::Open(store); }, sequence,
+      report, start);
+}
+
+// What a process of the team keeps from phase to phase.
+absl::StatusOr<std::unique_ptr<Team>> ForkTeam(const Flags& flags) {
+  struct Own {
+    RunOptions run;
+    std::optional<InsertSequence> sequence;
+  };
+  const auto own = std::make_shared<Own>();
+  return Team::Fork(
+      flags.run.processes,
+      [&flags, own](uint32_t process, Phase phase, const std::string& target,
+                    const std::function<bool(const Progress&)>& report,
+                    const std::function<int64_t()>& start) {
+        if (!own->sequence) {
+          own->run = flags.run;
+          own->run.process = process;
+          own->sequence.emplace(flags.run.records, process,
+                                flags.run.processes);
+        }
+        return RunHere(flags, own->run, phase, target, &*own->sequence, report,
+                       start);
+      });
+}
+
 // One benchmark from start to end.
 class Benchmark {
  public:
-  explicit Benchmark(const Flags& flags)
-      : flags_(flags), sequence_(flags.run.records) {}
+  // `team`: where the clients run; nullptr: here.
+  Benchmark(const Flags& flags, Team* team)
+      : flags_(flags), team_(team), sequence_(flags.run.records) {}
 
   absl::Status Run(const std::string& dir) {
     control::ClusterClient client(flags_.cluster.cluster);
@@ -269,23 +321,20 @@ class Benchmark {
 
  private:
   absl::Status RunOne(Phase phase) {
-    ClientStoreOptions store;
-    store.client.coordinators = flags_.cluster.cluster;
-    store.client.timeout = flags_.cluster.timeout;
-    store.client.fabric = flags_.cluster.fabric;
-    store.read = flags_.read;
-    store.write = flags_.write;
-    WHALE_ASSIGN_OR_RETURN(
-        PhaseResult result,
-        RunPhase(
-            phase, flags_.run,
-            [&store](int) { return ClientStore::Open(store); }, &sequence_,
-            [this](const Progress& progress) {
-              if (!flags_.quiet) {
-                std::fprintf(stderr, "%s\n", ProgressLine(progress).c_str());
-              }
-              return !Interrupted();
-            }));
+    const auto report = [this](const Progress& progress) {
+      if (!flags_.quiet) {
+        std::fprintf(stderr, "%s\n", ProgressLine(progress).c_str());
+      }
+      return !Interrupted();
+    };
+    const std::string target = absl::StrJoin(flags_.cluster.cluster, ",");
+    const uint64_t total =
+        phase == Phase::kLoad ? flags_.run.records : flags_.run.operations;
+    WHALE_ASSIGN_OR_RETURN(PhaseResult result,
+                           team_ == nullptr
+                               ? RunHere(flags_, flags_.run, phase, target,
+                                         &sequence_, report, bench::MonotonicNs)
+                               : team_->Run(phase, target, total, report));
     std::printf("%s", TextSummary(result).c_str());
     std::fflush(stdout);
     results_.push_back(std::move(result));
@@ -320,6 +369,7 @@ class Benchmark {
   }
 
   const Flags& flags_;
+  Team* const team_;
   InsertSequence sequence_;
   Circumstances circumstances_;
   std::vector<PhaseResult> results_;
@@ -334,13 +384,19 @@ absl::Status Bench(Flags* flags) {
         "with whale admin set-policy");
   }
   BlockSignals();
+  std::unique_ptr<Team> team;  // forked before there is any thread
+  if (flags->run.processes > 1) {
+    WHALE_ASSIGN_OR_RETURN(team, ForkTeam(*flags));
+  }
   std::unique_ptr<DevCluster> cluster;  // outlives all clients
   std::string dir = flags->dev_options.dir;
   if (flags->dev) {
     WHALE_ASSIGN_OR_RETURN(cluster, StartDev(flags));
     dir = cluster->dir();
   }
-  return Benchmark(*flags).Run(dir);
+  const absl::Status status = Benchmark(*flags, team.get()).Run(dir);
+  team.reset();  // its clients before their cluster
+  return status;
 }
 
 int Run(Flags* flags) {
@@ -357,6 +413,8 @@ void AddWorkloadFlags(Options* options, Flags* flags) {
                      "updates (not YCSB's)");
   options->AddCount("records", &flags->run.records, "to load", 1);
   options->AddCount("operations", &flags->run.operations, "to run");
+  options->AddCount("processes", &flags->run.processes,
+                    "of clients, each with so many threads", 1, 256);
   options->AddCount("threads", &flags->run.threads,
                     "each with a client of its own", 1, 1024);
   options->AddCount("pipeline", &flags->run.pipeline,
@@ -370,6 +428,19 @@ void AddWorkloadFlags(Options* options, Flags* flags) {
                      "given");
   options->AddString("phase", &flags->phase, "load, run or both");
   options->AddCount("seed", &flags->run.seed, "of all choices");
+  options->Add("rate", "N", "0",
+               "operations per second in all, each due at its time and its "
+               "latency counted from then; 0: as fast as it goes",
+               [flags](std::string_view text) {
+                 WHALE_ASSIGN_OR_RETURN(const uint64_t rate,
+                                        ParseCount(text, 0, 1'000'000'000));
+                 flags->run.rate = static_cast<double>(rate);
+                 return absl::OkStatus();
+               });
+  options->AddDuration("warmup", &flags->warmup,
+                       "of the run phase, before it is measured");
+  options->AddDuration("interval", &flags->interval,
+                       "of the time series in the JSON");
   options->AddList("pin-cpus", &flags->pin_cpus,
                    "processors of the client threads, in turn");
 }

@@ -1,21 +1,14 @@
 // The floor's client process.
-#include <time.h>
-
 #include <cstring>
 #include <string>
 
 #include "bench/floor/floor.h"
+#include "bench/monotonic.h"
 
 namespace whale::bench::floor {
 namespace {
 
 constexpr int64_t kSleepNs = 10'000'000;
-
-int64_t NowNs() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
-}
 
 class Client {
  public:
@@ -28,10 +21,10 @@ class Client {
   // Does `count` more operations; their latencies go to `latency`.
   void Do(uint64_t count, Histogram* latency) {
     const uint64_t total = answered_ + count;
-    int64_t last_answer_ns = NowNs();
+    int64_t last_answer_ns = MonotonicNs();
     while (answered_ < total) {
       Send(total);
-      const int64_t now_ns = NowNs();
+      const int64_t now_ns = MonotonicNs();
       if (Take(latency) > 0) {
         last_answer_ns = now_ns;
       } else if (options_.spin_ns < 0 ||
@@ -48,7 +41,7 @@ class Client {
     const uint64_t first = sent_;
     for (; sent_ < total && sent_ - answered_ < options_.depth; ++sent_) {
       RequestSlot* slot = shared_.request(sent_);
-      started_[sent_ & (shared_.ring_slots - 1)] = NowNs();
+      started_[sent_ & (shared_.ring_slots - 1)] = MonotonicNs();
       std::memcpy(slot->value(), value_.data(), value_.size());
       slot->sequence.store(sent_ + 1, std::memory_order_release);
     }
@@ -63,7 +56,8 @@ class Client {
   uint64_t Take(Histogram* latency) {
     const uint64_t first = answered_;
     while (answered_ < sent_ && HasReply()) {
-      latency->Record(NowNs() - started_[answered_ & (shared_.ring_slots - 1)]);
+      latency->Record(MonotonicNs() -
+                      started_[answered_ & (shared_.ring_slots - 1)]);
       ++answered_;
     }
     return answered_ - first;
@@ -84,9 +78,9 @@ ycsb::PhaseResult RunClient(const FloorOptions& options, Shared* shared) {
   client.Do(options.warmup, &unused);
   ycsb::PhaseResult result;
   auto& stats = result.kinds[static_cast<int>(ycsb::OperationKind::kUpdate)];
-  const int64_t start_ns = NowNs();
+  const int64_t start_ns = MonotonicNs();
   client.Do(options.operations, &stats.latency_ns);
-  result.elapsed_ns = NowNs() - start_ns;
+  result.elapsed_ns = MonotonicNs() - start_ns;
   result.operations = stats.ok = options.operations;
   return result;
 }

@@ -21,7 +21,7 @@ class NullStore final : public ycsb::Store {
   void Write(std::string_view, std::string_view, WriteDone done) override {
     due_.push_back(std::move(done));
   }
-  size_t Poll() override {
+  size_t Poll(int64_t) override {
     const size_t count = due_.size();
     for (WriteDone& done : due_) done(absl::OkStatus());
     due_.clear();

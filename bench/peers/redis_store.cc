@@ -146,7 +146,7 @@ void RedisStore::Send(Connection* connection) {
   connection->out.clear();
 }
 
-size_t RedisStore::Poll() {
+size_t RedisStore::Poll(int64_t) {
   if (in_flight_ == 0) return 0;
   // A batch goes out when the one before it has been answered.
   if (options_.gather && !connections_[0].out.empty()) Send(&connections_[0]);

@@ -48,9 +48,10 @@ class RedisStore final : public ycsb::Store {
   void Read(std::string_view key, ReadDone done) override;
   void Write(std::string_view key, std::string_view value,
              WriteDone done) override;
-  // Waits for at least one answer if any is due. After an answer that is not
-  // the expected one, all that is in flight fails, and all later operations.
-  size_t Poll() override;
+  // Waits for at least one answer if any is due, whatever `wait_ns`: for closed
+  // loops only. After an answer that is not the expected one, all that is in
+  // flight fails, and all later operations.
+  size_t Poll(int64_t wait_ns) override;
 
  private:
   // One operation whose answer is due; exactly one callback is set.

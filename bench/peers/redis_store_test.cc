@@ -72,9 +72,9 @@ TEST_F(RedisStoreTest, WriteIsSetAndWait) {
   Write("k");
   EXPECT_EQ(Received(), std::string(kSet) + std::string(kWait));
   Answer("+OK\r\n");
-  EXPECT_EQ(store_->Poll(), 0u);
+  EXPECT_EQ(store_->Poll(0), 0u);
   Answer(":2\r\n");
-  EXPECT_EQ(store_->Poll(), 1u);
+  EXPECT_EQ(store_->Poll(0), 1u);
   ASSERT_EQ(written_.size(), 1u);
   EXPECT_TRUE(written_[0].ok()) << written_[0];
 }
@@ -83,7 +83,7 @@ TEST_F(RedisStoreTest, AWriteThatTooFewReplicasHaveFails) {
   Open();
   Write("k");
   Answer("+OK\r\n:1\r\n");
-  EXPECT_EQ(store_->Poll(), 1u);
+  EXPECT_EQ(store_->Poll(0), 1u);
   ASSERT_EQ(written_.size(), 1u);
   EXPECT_EQ(written_[0].code(), absl::StatusCode::kUnavailable);
 }
@@ -94,9 +94,9 @@ TEST_F(RedisStoreTest, AnErrorFailsAllThatIsInFlightAndLater) {
   Write("a");
   Write("b");
   Answer("-LOADING\r\n");
-  EXPECT_EQ(store_->Poll(), 2u);
+  EXPECT_EQ(store_->Poll(0), 2u);
   Write("c");
-  EXPECT_EQ(store_->Poll(), 1u);
+  EXPECT_EQ(store_->Poll(0), 1u);
   ASSERT_EQ(written_.size(), 3u);
   for (const absl::Status& status : written_) {
     EXPECT_THAT(std::string(status.message()), testing::HasSubstr("-LOADING"));
@@ -110,7 +110,7 @@ TEST_F(RedisStoreTest, GatheredWritesShareOneWait) {
   Write("k");
   EXPECT_EQ(Received(), "");
   Answer("+OK\r\n+OK\r\n:2\r\n");
-  EXPECT_EQ(store_->Poll(), 2u);
+  EXPECT_EQ(store_->Poll(0), 2u);
   EXPECT_EQ(Received(),
             std::string(kSet) + std::string(kSet) + std::string(kWait));
   ASSERT_EQ(written_.size(), 2u);
@@ -123,7 +123,7 @@ TEST_F(RedisStoreTest, ReadGivesTheValue) {
   store_->Read("k", [&](absl::StatusOr<std::string> v) { value = v.value(); });
   EXPECT_EQ(Received(), "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n");
   Answer("$3\r\nxyz\r\n");
-  EXPECT_EQ(store_->Poll(), 1u);
+  EXPECT_EQ(store_->Poll(0), 1u);
   EXPECT_EQ(value, "xyz");
 }
 

@@ -10,7 +10,6 @@ namespace {
 // than threads a client that spins keeps the servers from answering; one that
 // yields instead waits for everybody else's time slice.
 constexpr uint32_t kPollsBeforeSleep = 200;
-constexpr absl::Duration kSleep = absl::Milliseconds(10);
 
 }  // namespace
 
@@ -42,10 +41,10 @@ void ClientStore::Write(std::string_view key, std::string_view value,
       });
 }
 
-size_t ClientStore::Poll() {
+size_t ClientStore::Poll(int64_t wait_ns) {
   size_t ran = client_->Poll();
-  if (ran == 0 && ++empty_polls_ >= kPollsBeforeSleep) {
-    ran = client_->Poll(kSleep);
+  if (ran == 0 && ++empty_polls_ >= kPollsBeforeSleep && wait_ns > 0) {
+    ran = client_->Poll(absl::Nanoseconds(wait_ns));
   }
   if (ran > 0) empty_polls_ = 0;
   return ran;

@@ -26,7 +26,7 @@ class ClientStore final : public Store {
   void Read(std::string_view key, ReadDone done) override;
   void Write(std::string_view key, std::string_view value,
              WriteDone done) override;
-  size_t Poll() override;
+  size_t Poll(int64_t wait_ns) override;
 
  private:
   ClientStore(const ClientStoreOptions& options, std::unique_ptr<Client> client)

@@ -74,7 +74,25 @@ Json OperationJson(const OperationStats& stats) {
   return json;
 }
 
-Json PhaseJson(const PhaseResult& result) {
+// One entry per interval: since when, how many operations, how long they took.
+Json SeriesJson(const PhaseResult& result, int64_t interval_ns) {
+  Json series = Json::array();
+  for (const Histogram& interval : result.series) {
+    const double length_ns = static_cast<double>(interval_ns);
+    Json one = {
+        {"from_ms", static_cast<double>(series.size()) * length_ns / 1e6},
+        {"operations", interval.count()}};
+    for (const Point& point : kPoints) {
+      one[point.json_name] =
+          Us(static_cast<double>(interval.Percentile(point.percent)));
+    }
+    one["max_us"] = Us(static_cast<double>(interval.max()));
+    series.push_back(std::move(one));
+  }
+  return series;
+}
+
+Json PhaseJson(const PhaseResult& result, int64_t interval_ns) {
   Json json = {{"phase", PhaseName(result.phase)},
                {"elapsed_ms", static_cast<double>(result.elapsed_ns) / 1e6},
                {"operations", result.operations},
@@ -86,6 +104,7 @@ Json PhaseJson(const PhaseResult& result) {
     json["kinds"][std::string(name)] = OperationJson(result.kinds[i]);
   }
   json["errors"] = result.errors;
+  json["series"] = SeriesJson(result, interval_ns);
   return json;
 }
 
@@ -137,8 +156,12 @@ std::string JsonReport(const RunOptions& options,
       std::string(DistributionName(options.workload.distribution));
   json["records"] = options.records;
   json["operations"] = options.operations;
+  json["processes"] = options.processes;
   json["threads"] = options.threads;
   json["pipeline"] = options.pipeline;
+  json["rate"] = options.rate;
+  json["warmup_ms"] = static_cast<double>(options.warmup_ns) / 1e6;
+  json["interval_ms"] = static_cast<double>(options.interval_ns) / 1e6;
   json["value_bytes"] = options.value_bytes;
   json["seed"] = options.seed;
   json["commit"] = OrUnknown(circumstances.commit);
@@ -150,7 +173,7 @@ std::string JsonReport(const RunOptions& options,
   json["verified"] = OrUnknown(circumstances.verified);
   json["phases"] = Json::array();
   for (const PhaseResult& phase : phases) {
-    json["phases"].push_back(PhaseJson(phase));
+    json["phases"].push_back(PhaseJson(phase, options.interval_ns));
   }
   // Error texts may quote bytes that are no UTF-8.
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

@@ -27,7 +27,7 @@ struct Circumstances {
 };
 
 // One JSON object: circumstances, options, and per phase and operation the
-// counts and percentiles.
+// counts and percentiles, and per phase a time series.
 std::string JsonReport(const RunOptions& options,
                        const std::vector<PhaseResult>& phases,
                        const Circumstances& circumstances);

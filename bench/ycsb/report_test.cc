@@ -22,6 +22,8 @@ PhaseResult Sample() {
   reads.not_found = 1;
   reads.failed = 1;
   result.errors["UNAVAILABLE"] = "because \xff";
+  result.series.resize(2);
+  result.series[1].Record(1000);
   return result;
 }
 
@@ -52,6 +54,10 @@ TEST(Report, JsonCarriesCircumstancesAndPercentiles) {
   EXPECT_EQ(phase["kinds"]["READ"]["p99_9_us"], 1.0);
   EXPECT_FALSE(phase["kinds"].contains("UPDATE"));
   EXPECT_TRUE(phase["errors"].contains("UNAVAILABLE"));
+  ASSERT_EQ(phase["series"].size(), 2u);
+  EXPECT_EQ(phase["series"][1]["from_ms"], 1000.0);
+  EXPECT_EQ(phase["series"][1]["operations"], 1);
+  EXPECT_EQ(phase["series"][1]["p99_us"], 1.0);
 }
 
 TEST(Report, ProgressTellsRateAndTimeLeft) {

@@ -23,7 +23,7 @@ int64_t NsBetween(SteadyClock::time_point a, SteadyClock::time_point b) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(b - a).count();
 }
 
-void PinThisThread(const std::vector<int>& cpus, uint32_t thread) {
+void PinThisThread(const std::vector<int>& cpus, uint64_t thread) {
   if (cpus.empty()) return;
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -45,33 +45,33 @@ class Crew {
         workers_(options.threads) {}
 
   absl::StatusOr<PhaseResult> Run(
-      const std::function<bool(const Progress&)>& report) {
+      const std::function<bool(const Progress&)>& report,
+      const std::function<int64_t()>& start) {
     std::vector<std::thread> threads;
     for (uint32_t t = 0; t < options_.threads; ++t) {
       threads.emplace_back([this, t] { Thread(t); });
     }
     std::unique_lock<std::mutex> lock(mutex_);
     changed_.wait(lock, [this] { return ready_ == options_.threads; });
-    const auto start = SteadyClock::now();
+    if (status_.ok()) start_ns_ = start();
     go_ = true;
     changed_.notify_all();
-    if (status_.ok()) Watch(lock, start, report);
+    if (status_.ok()) Watch(lock, report);
     lock.unlock();
     for (std::thread& thread : threads) thread.join();
     if (!status_.ok()) return status_;
     if (cancelled_) return absl::CancelledError("interrupted");
-    return Collect(NsBetween(start, end_));
+    return Collect();
   }
 
  private:
   void Thread(uint32_t t) {
-    PinThisThread(options_.pin_cpus, t);
+    PinThisThread(options_.pin_cpus, ShareOf(t).first);
     auto store = open_(static_cast<int>(t));
     std::unique_lock<std::mutex> lock(mutex_);
     if (store.ok()) {
-      workers_[t] = std::make_unique<Worker>(
-          phase_, options_, Worker::Share{t, options_.threads, total_},
-          sequence_, store->get(), &cancel_);
+      workers_[t] = std::make_unique<Worker>(phase_, options_, ShareOf(t),
+                                             sequence_, store->get(), &cancel_);
     } else if (status_.ok()) {
       status_ = store.status();
     }
@@ -80,17 +80,23 @@ class Crew {
     changed_.wait(lock, [this] { return go_; });
     if (!status_.ok()) return;
     lock.unlock();
-    workers_[t]->Run();
+    workers_[t]->Run(start_ns_);
     lock.lock();
-    end_ = SteadyClock::now();
     ++finished_;
     changed_.notify_all();
   }
 
+  // Threads of all processes take turns.
+  Worker::Share ShareOf(uint32_t thread) const {
+    return {options_.process * options_.threads + thread,
+            options_.processes * options_.threads, total_};
+  }
+
   // Reports once a second until all have finished. `lock` holds mutex_.
-  void Watch(std::unique_lock<std::mutex>& lock, SteadyClock::time_point start,
+  void Watch(std::unique_lock<std::mutex>& lock,
              const std::function<bool(const Progress&)>& report) {
     uint64_t last_done = 0;
+    const SteadyClock::time_point start{std::chrono::nanoseconds(start_ns_)};
     auto last = start;
     const auto finished = [this] { return finished_ == options_.threads; };
     while (
@@ -98,8 +104,10 @@ class Crew {
       const auto now = SteadyClock::now();
       uint64_t done = 0;
       for (const auto& worker : workers_) done += worker->done();
-      const Progress progress{phase_,           NsBetween(start, now), done,
-                              done - last_done, NsBetween(last, now),  total_};
+      // What was done while warming up does not count.
+      const uint64_t recent = done - std::min(done, last_done);
+      const Progress progress{phase_, NsBetween(start, now), done,
+                              recent, NsBetween(last, now),  total_};
       if (!report(progress)) {
         cancel_.store(true, std::memory_order_relaxed);
         cancelled_ = true;
@@ -109,19 +117,11 @@ class Crew {
     }
   }
 
-  PhaseResult Collect(int64_t elapsed_ns) const {
+  PhaseResult Collect() const {
     PhaseResult all;
     all.phase = phase_;
-    all.elapsed_ns = std::max<int64_t>(elapsed_ns, 1);
-    for (const auto& worker : workers_) {
-      const PhaseResult& one = worker->result();
-      for (int i = 0; i < kOperationKinds; ++i) {
-        all.kinds[i].Merge(one.kinds[i]);
-      }
-      all.operations += worker->done();
-      all.errors.insert(one.errors.begin(), one.errors.end());
-      all.gave_up |= one.gave_up;
-    }
+    for (const auto& worker : workers_) all.Merge(worker->result());
+    all.elapsed_ns = std::max<int64_t>(all.elapsed_ns, 1);
     return all;
   }
 
@@ -142,7 +142,7 @@ class Crew {
   uint32_t finished_ = 0;
   bool go_ = false;
   bool cancelled_ = false;
-  SteadyClock::time_point end_;
+  int64_t start_ns_ = 0;
 };
 
 }  // namespace
@@ -153,6 +153,18 @@ void OperationStats::Merge(const OperationStats& other) {
   not_found += other.not_found;
   failed += other.failed;
   wrong_value += other.wrong_value;
+}
+
+void PhaseResult::Merge(const PhaseResult& other) {
+  elapsed_ns = std::max(elapsed_ns, other.elapsed_ns);
+  operations += other.operations;
+  for (int i = 0; i < kOperationKinds; ++i) kinds[i].Merge(other.kinds[i]);
+  errors.insert(other.errors.begin(), other.errors.end());
+  gave_up |= other.gave_up;
+  if (series.size() < other.series.size()) series.resize(other.series.size());
+  for (size_t i = 0; i < other.series.size(); ++i) {
+    series[i].Merge(other.series[i]);
+  }
 }
 
 uint64_t PhaseResult::failures() const {
@@ -171,9 +183,11 @@ double PhaseResult::throughput() const {
 absl::StatusOr<PhaseResult> RunPhase(
     Phase phase, const RunOptions& options, const StoreFactory& open,
     InsertSequence* sequence,
-    const std::function<bool(const Progress&)>& report) {
-  WHALE_CHECK(options.threads > 0 && options.pipeline > 0);
-  return Crew(phase, options, open, sequence).Run(report);
+    const std::function<bool(const Progress&)>& report,
+    const std::function<int64_t()>& start) {
+  WHALE_CHECK(options.threads > 0 && options.pipeline > 0 &&
+              options.process < options.processes && options.interval_ns > 0);
+  return Crew(phase, options, open, sequence).Run(report, start);
 }
 
 }  // namespace whale::bench::ycsb

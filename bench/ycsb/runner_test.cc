@@ -47,7 +47,7 @@ class MapStore final : public Store {
     }
     Add([done = std::move(done), status]() mutable { done(status); });
   }
-  size_t Poll() override {
+  size_t Poll(int64_t) override {
     if (pending_.empty()) return 0;
     auto call = std::move(pending_.back());
     pending_.pop_back();
@@ -187,6 +187,96 @@ TEST_F(RunnerTest, OneThreadAndOneSeedGiveTheSameData) {
   options_.seed = 2;
   ASSERT_TRUE(Run(Phase::kLoad).ok());
   EXPECT_NE(first, shared_.map);
+}
+
+TEST_F(RunnerTest, ProcessesShareTheWorkAndTheirInsertsDoNotCollide) {
+  ASSERT_TRUE(Run(Phase::kLoad).ok());
+  options_.workload = *WorkloadByName("d");
+  options_.processes = 2;
+  uint64_t operations = 0, inserts = 0;
+  for (options_.process = 0; options_.process < 2; ++options_.process) {
+    InsertSequence sequence(500, options_.process, 2);
+    const auto result = RunPhase(Phase::kRun, options_, Factory(), &sequence,
+                                 [](const Progress&) { return true; });
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(result->failures(), 0u);
+    EXPECT_EQ(result->of(OperationKind::kRead).not_found, 0u);
+    operations += result->operations;
+    inserts += result->of(OperationKind::kInsert).ok;
+  }
+  EXPECT_EQ(operations, 20'000u);
+  EXPECT_EQ(shared_.map.size(), 500u + inserts);
+}
+
+TEST_F(RunnerTest, TheSeriesHasEveryOperationOnce) {
+  ASSERT_TRUE(Run(Phase::kLoad).ok());
+  options_.workload = *WorkloadByName("f");
+  options_.interval_ns = 1'000'000;
+  const auto result = Run(Phase::kRun);
+  ASSERT_TRUE(result.ok());
+  uint64_t sum = 0;
+  for (const Histogram& interval : result->series) sum += interval.count();
+  EXPECT_EQ(sum, 20'000u);
+  EXPECT_GT(result->series.size(), 1u);
+}
+
+TEST_F(RunnerTest, WarmingUpIsNotCounted) {
+  ASSERT_TRUE(Run(Phase::kLoad).ok());
+  options_.warmup_ns = 5'000'000;
+  options_.operations = 300;
+  const auto result = Run(Phase::kRun);
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->operations, 300u);
+  EXPECT_EQ(result->of(OperationKind::kRead).ok +
+                result->of(OperationKind::kUpdate).ok,
+            300u);
+}
+
+// Answers nothing for a while, once.
+class StallingStore final : public Store {
+ public:
+  void Read(std::string_view, ReadDone done) override {
+    pending_.push_back([done = std::move(done)]() mutable {
+      done(absl::NotFoundError("nothing is stored"));
+    });
+  }
+  void Write(std::string_view, std::string_view, WriteDone) override {}
+  size_t Poll(int64_t) override {
+    if (!stalled_ && !pending_.empty()) {
+      stalled_ = true;
+      SleepUntil(MonotonicNs() + kStallNs);
+    }
+    const size_t count = pending_.size();
+    for (auto& call : pending_) call();
+    pending_.clear();
+    return count;
+  }
+  static constexpr int64_t kStallNs = 100'000'000;
+
+ private:
+  std::vector<absl::AnyInvocable<void()>> pending_;
+  bool stalled_ = false;
+};
+
+TEST(OpenLoop, AStallIsChargedToAllThatWasDueMeanwhile) {
+  const StoreFactory open = [](int) -> absl::StatusOr<std::unique_ptr<Store>> {
+    return std::make_unique<StallingStore>();
+  };
+  RunOptions options{.workload = *WorkloadByName("c"),
+                     .records = 1,
+                     .operations = 200,
+                     .pipeline = 1,
+                     .rate = 1000};
+  InsertSequence sequence(1);
+  const auto result = RunPhase(Phase::kRun, options, open, &sequence,
+                               [](const Progress&) { return true; });
+  ASSERT_TRUE(result.ok());
+  // The first one stalls for as long as 100 more become due. A closed loop
+  // would see a single slow operation.
+  const Histogram& latency = result->of(OperationKind::kRead).latency_ns;
+  EXPECT_GE(latency.max(), StallingStore::kStallNs);
+  EXPECT_GE(latency.Percentile(75), StallingStore::kStallNs / 4);
+  EXPECT_GE(result->elapsed_ns, 199'000'000);
 }
 
 }  // namespace

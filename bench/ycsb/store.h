@@ -10,6 +10,7 @@
 #define WHALE_BENCH_YCSB_STORE_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -32,9 +33,9 @@ class Store {
   // `key` and `value` need not outlive the call.
   virtual void Write(std::string_view key, std::string_view value,
                      WriteDone done) = 0;
-  // Runs the callbacks of what has finished; may give the processor away when
-  // nothing has. Returns how many ran.
-  virtual size_t Poll() = 0;
+  // Runs the callbacks of what has finished; may give the processor away for
+  // up to `wait_ns` when nothing has. Returns how many ran.
+  virtual size_t Poll(int64_t wait_ns) = 0;
 };
 
 // Opens the store of one thread; called from that thread.

@@ -1,17 +1,17 @@
 #include "bench/ycsb/worker.h"
 
-#include <time.h>
-
+#include <algorithm>
 #include <string>
+
+#include "bench/monotonic.h"
 
 namespace whale::bench::ycsb {
 namespace {
 
-int64_t NowNs() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
-}
+constexpr int64_t kLongestWaitNs = 10'000'000;
+// What a sleep may take longer than asked: so much sooner it ends, and what is
+// left is spun, so that an operation starts when it is due.
+constexpr int64_t kOversleepNs = 100'000;
 
 // Streams of one seed that have nothing in common.
 uint64_t StreamSeed(uint64_t seed, uint64_t thread, uint64_t stream) {
@@ -28,9 +28,8 @@ Worker::Worker(Phase phase, const RunOptions& options, const Share& share,
       sequence_(sequence),
       store_(store),
       cancel_(cancel),
-      next_(share.first),
-      step_(share.step),
-      total_(share.total),
+      share_(share),
+      open_loop_(phase == Phase::kRun && options.rate > 0),
       stamps_(
           StreamSeed(options.seed, share.first, phase == Phase::kLoad ? 1 : 2)),
       values_(options.value_bytes),
@@ -42,34 +41,81 @@ Worker::Worker(Phase phase, const RunOptions& options, const Share& share,
   for (uint32_t i = options.pipeline; i > 0; --i) free_.push_back(i - 1);
 }
 
-bool Worker::More() const {
-  return next_ < total_ && !cancel_->load(std::memory_order_relaxed);
+void Worker::Run(int64_t start_ns) {
+  SleepUntil(start_ns);
+  if (phase_ == Phase::kRun && options_.warmup_ns > 0) {
+    Stage(start_ns, start_ns + options_.warmup_ns);
+    if (cancel_->load(std::memory_order_relaxed)) return;
+    result_ = PhaseResult{};
+    done_.store(0, std::memory_order_relaxed);
+    start_ns += options_.warmup_ns;
+  }
+  Stage(start_ns, INT64_MAX);
+  result_.elapsed_ns = MonotonicNs() - start_ns;
+  result_.operations = done();
 }
 
-void Worker::Run() {
+void Worker::Stage(int64_t start_ns, int64_t end_ns) {
+  next_ = share_.first;
+  stage_start_ns_ = start_ns;
+  stage_end_ns_ = end_ns;
   while (More() || free_.size() < slots_.size()) {
-    while (!free_.empty() && More()) {
-      const uint32_t slot = free_.back();
-      free_.pop_back();
-      Start(slot);
-      next_ += step_;
-    }
-    store_->Poll();
+    StartDue();
+    Wait();
   }
 }
 
-void Worker::Start(uint32_t slot) {
+bool Worker::More() const {
+  if (cancel_->load(std::memory_order_relaxed)) return false;
+  if (stage_end_ns_ == INT64_MAX) return next_ < share_.total;
+  return MonotonicNs() < stage_end_ns_;
+}
+
+int64_t Worker::DueNs() const {
+  return stage_start_ns_ +
+         static_cast<int64_t>(static_cast<double>(next_) * 1e9 / options_.rate);
+}
+
+void Worker::StartDue() {
+  while (!free_.empty() && More()) {
+    int64_t start_ns = MonotonicNs();
+    if (open_loop_) {
+      if (DueNs() > start_ns) return;
+      start_ns = DueNs();
+    }
+    const uint32_t slot = free_.back();
+    free_.pop_back();
+    Start(slot, start_ns);
+    next_ += share_.step;
+  }
+}
+
+// For an answer, or until the next operation is due.
+void Worker::Wait() {
+  int64_t wait_ns = kLongestWaitNs;
+  if (open_loop_ && !free_.empty() && More()) {
+    const int64_t left_ns = DueNs() - MonotonicNs() - kOversleepNs;
+    wait_ns = std::clamp<int64_t>(left_ns, 0, kLongestWaitNs);
+    if (free_.size() == slots_.size() && wait_ns > 0) {
+      SleepUntil(MonotonicNs() + wait_ns);
+    }
+  }
+  store_->Poll(wait_ns);
+}
+
+void Worker::Start(uint32_t slot, int64_t start_ns) {
   Slot& s = slots_[slot];
   s.kind =
       phase_ == Phase::kLoad ? OperationKind::kInsert : chooser_->NextKind();
   if (phase_ == Phase::kLoad) {
     s.number = next_;
   } else if (s.kind == OperationKind::kInsert) {
-    s.number = sequence_->Next();
+    s.record = sequence_->Next();
+    s.number = sequence_->NumberOf(s.record);
   } else {
     s.number = chooser_->NextRecord();
   }
-  s.start_ns = s.half_ns = NowNs();
+  s.start_ns = s.half_ns = start_ns;
   if (s.kind == OperationKind::kRead ||
       s.kind == OperationKind::kReadModifyWrite) {
     StartRead(slot);
@@ -105,7 +151,7 @@ void Worker::OnRead(uint32_t slot, const absl::StatusOr<std::string>& value) {
     Count(s.kind, value.status(), s.start_ns);
     Finish(slot);
   } else {
-    s.half_ns = NowNs();
+    s.half_ns = MonotonicNs();
     StartWrite(slot);
   }
 }
@@ -118,7 +164,7 @@ void Worker::OnWritten(uint32_t slot, const absl::Status& status) {
   Count(s.kind, status, s.start_ns);
   // A failed insert must not hide the later ones from readers.
   if (phase_ == Phase::kRun && s.kind == OperationKind::kInsert) {
-    sequence_->Stored(s.number);
+    sequence_->Stored(s.record);
   }
   Finish(slot);
 }
@@ -126,9 +172,10 @@ void Worker::OnWritten(uint32_t slot, const absl::Status& status) {
 bool Worker::Count(OperationKind kind, const absl::Status& status,
                    int64_t start_ns) {
   OperationStats& stats = result_.kinds[static_cast<int>(kind)];
+  finished_ns_ = MonotonicNs();
   if (status.ok() || absl::IsNotFound(status)) {
     status.ok() ? ++stats.ok : ++stats.not_found;
-    stats.latency_ns.Record(NowNs() - start_ns);
+    stats.latency_ns.Record(finished_ns_ - start_ns);
     failures_in_a_row_ = 0;
     return status.ok();
   }
@@ -142,7 +189,16 @@ bool Worker::Count(OperationKind kind, const absl::Status& status,
   return false;
 }
 
+// Into the interval in which it finished.
+void Worker::Record(const Slot& slot) {
+  const auto interval = static_cast<size_t>((finished_ns_ - stage_start_ns_) /
+                                            options_.interval_ns);
+  if (result_.series.size() <= interval) result_.series.resize(interval + 1);
+  result_.series[interval].Record(finished_ns_ - slot.start_ns);
+}
+
 void Worker::Finish(uint32_t slot) {
+  Record(slots_[slot]);
   free_.push_back(slot);
   done_.store(done_.load(std::memory_order_relaxed) + 1,
               std::memory_order_relaxed);

@@ -75,11 +75,11 @@ absl::StatusOr<Workload> WorkloadByName(std::string_view name) {
       "no workload is called \"", lower, "\"; use a, b, c, d, f or w"));
 }
 
-void InsertSequence::Stored(uint64_t number) {
+void InsertSequence::Stored(uint64_t record) {
   const std::lock_guard<std::mutex> lock(mutex_);
   uint64_t stored = stored_.load(std::memory_order_relaxed);
-  if (number != stored) {
-    early_.insert(number);
+  if (record != stored) {
+    early_.insert(record);
     return;
   }
   ++stored;
@@ -114,7 +114,8 @@ OperationKind Chooser::NextKind() {
 uint64_t Chooser::NextRecord() {
   if (zipfian_) return zipfian_->Next(prng_);
   const uint64_t records = sequence_->stored();
-  return latest_ ? latest_->Next(prng_, records) : prng_.Below(records);
+  return sequence_->NumberOf(latest_ ? latest_->Next(prng_, records)
+                                     : prng_.Below(records));
 }
 
 }  // namespace whale::bench::ycsb

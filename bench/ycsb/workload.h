@@ -51,19 +51,36 @@ struct Workload {
 // Errors: kUnimplemented (E), kInvalidArgument (no such workload).
 absl::StatusOr<Workload> WorkloadByName(std::string_view name);
 
-// Hands out numbers of new records, and knows up to where all are stored, so
-// that nobody reads a record that is still on its way.
+// Hands out new records, and knows up to where all are stored, so that nobody
+// reads a record that is still on its way.
+//
+// Records are counted as this process sees them: those loaded first, then its
+// own. Where several processes insert they take turns in numbers, and each
+// reads what it inserted itself.
 class InsertSequence {
  public:
   // Records 0 .. records - 1 are there already.
-  explicit InsertSequence(uint64_t records)
-      : next_(records), stored_(records) {}
+  explicit InsertSequence(uint64_t records, uint32_t process = 0,
+                          uint32_t processes = 1)
+      : records_(records),
+        process_(process),
+        processes_(processes),
+        next_(records),
+        stored_(records) {}
   uint64_t Next() { return next_.fetch_add(1, std::memory_order_relaxed); }
-  void Stored(uint64_t number);
-  // All records below this number are stored.
+  void Stored(uint64_t record);
+  // All records below this one are stored.
   uint64_t stored() const { return stored_.load(std::memory_order_acquire); }
+  // The number by which everybody knows a record.
+  uint64_t NumberOf(uint64_t record) const {
+    return record < records_
+               ? record
+               : records_ + (record - records_) * processes_ + process_;
+  }
 
  private:
+  const uint64_t records_;
+  const uint32_t process_, processes_;
   std::atomic<uint64_t> next_;
   std::atomic<uint64_t> stored_;
   std::mutex mutex_;
@@ -77,7 +94,7 @@ class Chooser {
   // `sequence` outlives the chooser; at least one record is stored.
   Chooser(const Workload& workload, InsertSequence* sequence, uint64_t seed);
   OperationKind NextKind();
-  // An existing record.
+  // The number of an existing record.
   uint64_t NextRecord();
 
  private:

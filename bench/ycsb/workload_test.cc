@@ -72,6 +72,14 @@ TEST(InsertSequence, OnlyWhatIsContiguousCountsAsStored) {
   EXPECT_EQ(sequence.stored(), 13u);
 }
 
+TEST(InsertSequence, ProcessesTakeTurnsInNumbers) {
+  InsertSequence first(10, 0, 2), second(10, 1, 2);
+  EXPECT_EQ(first.NumberOf(first.Next()), 10u);
+  EXPECT_EQ(second.NumberOf(second.Next()), 11u);
+  EXPECT_EQ(first.NumberOf(first.Next()), 12u);
+  EXPECT_EQ(first.NumberOf(9), 9u);
+}
+
 TEST(InsertSequence, ManyThreadsStoreEveryNumberOnce) {
   InsertSequence sequence(1);
   std::vector<std::thread> threads;
