@@ -221,6 +221,7 @@ bool BackupRole::Forward() {
   if (!forwarder_ || forwarder_->sent() >= state_->backup_log.durable()) {
     return false;
   }
+  const StageTimer timer(&context_->stages, Stage::kForward);
   const bool wake = context_->now_ns - woken_at_ns_ < kWakeLastsNs;
   return chain_link_.Post([&](fabric::WorkRequest* out, size_t capacity) {
     return forwarder_->Plan(state_->log, state_->backup_log.durable(), out,
@@ -252,13 +253,33 @@ bool BackupRole::TellProgress() {
   return progress_in_flight_;
 }
 
+// Turns that find nothing are not counted.
+void BackupRole::TimedAnnounce() {
+  const uint64_t begin = CycleCount();
+  const Lsn before = announcer_.announced();
+  Announce();
+  if (before != announcer_.announced() &&
+      context_->stages.Count(Stage::kAnnounce)) {
+    context_->stages.Add(Stage::kAnnounce, CycleCount() - begin);
+  }
+}
+
+void BackupRole::TimedApply() {
+  const uint64_t begin = CycleCount();
+  const Lsn before = state_->Applied();
+  state_->Apply();
+  if (before != state_->Applied() && context_->stages.Count(Stage::kApply)) {
+    context_->stages.Add(Stage::kApply, CycleCount() - begin);
+  }
+}
+
 bool BackupRole::Turn() {
   if (context_->now_ns < next_turn_ns_) return false;
   const Lsn announced = state_->backup_log.announced();
   const Lsn applied = state_->Applied();
-  Announce();
+  TimedAnnounce();
   bool busy = TakeChain();
-  state_->Apply();
+  TimedApply();
   while (Forward()) busy = true;
   busy |= announced != state_->backup_log.announced() ||
           applied != state_->Applied();

@@ -82,6 +82,8 @@ class BackupRole {
   void KeepSegmentsAhead();
   void GrantSegments(uint64_t first, uint64_t last);
   bool TakeChain();
+  void TimedAnnounce();
+  void TimedApply();
   bool Forward();
   bool TellProgress();
   WorkCookie Cookie(WorkKind kind) const;

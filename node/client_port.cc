@@ -148,6 +148,7 @@ bool ClientPort::TrySend(fabric::ConnectionId connection,
 
 void ClientPort::Answer(fabric::ConnectionId connection,
                         const wire::Reply& reply, std::string_view value) {
+  const StageTimer timer(&context_->stages, Stage::kReply);
   const auto client = clients_.find(connection);
   if (client == clients_.end()) return;
   if ((overflow_.empty() || !overflow_.contains(connection)) &&

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "common/clock.h"
+#include "common/stage_costs.h"
 #include "fabric/fabric.h"
 #include "logstore/pool.h"
 #include "node/server.h"
@@ -24,6 +25,10 @@ struct Context {
   fabric::RegionId pool_region;  // the whole mapping of the pool
   int64_t now_ns = 0;            // read once per turn
   Server::Counters counters;
+  StageCosts stages;
+  // One moment on both clocks, to know how long a cycle is.
+  uint64_t began_cycles = 0;
+  int64_t began_ns = 0;
   // Where batches are planned; never holds anything between two posts.
   std::array<fabric::WorkRequest, 128> batch;
 

@@ -354,6 +354,7 @@ void PrimaryRole::UpdateWritable() {
 bool PrimaryRole::PersistOwn() {
   const Lsn ready = ordering_.ReadyEnd();
   if (ready <= own_durable_) return false;
+  const StageTimer timer(&context_->stages, Stage::kPersist);
   state_->log.Persist(own_durable_, ready);
   own_durable_ = ready;
   if (state_->backup_log.announced() < ready) {
@@ -367,14 +368,25 @@ bool PrimaryRole::Deliver(size_t index) {
   Backup& backup = backups_[index];
   metadata_mcast::DeliverySender& sender = *backup.sender;
   if (sender.posted() >= own_durable_) return false;
+  const StageTimer timer(&context_->stages, Stage::kPost);
   const bool posted =
       backup.link.Post([&](fabric::WorkRequest* out, size_t capacity) {
         return sender.Plan(state_->log, own_durable_, state_->committed, out,
                            capacity, landing_->staging(index),
                            Cookie(WorkKind::kDelivery, index).Encode());
       });
-  if (posted) last_delivery_ns_ = context_->now_ns;
+  if (posted) {
+    last_delivery_ns_ = context_->now_ns;
+    TimeDelivery(&backup);
+  }
   return posted;
+}
+
+// Of the batch just posted, if it is sampled and no other is being timed.
+void PrimaryRole::TimeDelivery(Backup* backup) {
+  if (!context_->stages.Count(Stage::kDelivery) || backup->timed_in > 0) return;
+  backup->timed_in = backup->sender->in_flight();
+  backup->timed_since = CycleCount();
 }
 
 void PrimaryRole::SendCommitWhenIdle(size_t index) {
@@ -393,6 +405,7 @@ void PrimaryRole::SendCommitWhenIdle(size_t index) {
 
 bool PrimaryRole::Forward() {
   if (!forwarder_ || forwarder_->sent() >= own_durable_) return false;
+  const StageTimer timer(&context_->stages, Stage::kForward);
   const bool wake = committer_.awaits_replication();
   return chain_link_.Post([&](fabric::WorkRequest* out, size_t capacity) {
     return forwarder_->Plan(state_->log, own_durable_, out, capacity,
@@ -456,6 +469,15 @@ void PrimaryRole::ExpireSessions() {
   for (const SessionId session : expired) ordering_.EndSession(session);
 }
 
+void PrimaryRole::Commit() {
+  if (committer_.committed() <= state_->committed) {
+    committer_.Advance();
+    return;
+  }
+  const StageTimer timer(&context_->stages, Stage::kCommit);
+  committer_.Advance();
+}
+
 bool PrimaryRole::Turn() {
   KeepSegmentsAhead();
   UpdateWritable();
@@ -475,7 +497,7 @@ bool PrimaryRole::Turn() {
   }
   busy |= Forward();
   WakeWhereNeeded();
-  committer_.Advance();
+  Commit();
   if (committer_.replicated() >= own_durable_) lag_since_ns_ = context_->now_ns;
   return busy;
 }
@@ -514,6 +536,9 @@ void PrimaryRole::OnCompletion(const WorkCookie& cookie,
   Backup& backup = backups_[cookie.index];
   if (!backup.sender || backup.sender->in_flight() == 0) return;
   backup.sender->OnCompletion();
+  if (backup.timed_in > 0 && --backup.timed_in == 0) {
+    context_->stages.Add(Stage::kDelivery, CycleCount() - backup.timed_since);
+  }
   ++context_->counters.commits;
   committer_.OnDelivered(cookie.index, *backup.sender);
 }

@@ -93,6 +93,10 @@ class PrimaryRole final : private primary::OrderingEffects,
     uint64_t progress_sequence = 0;
     uint64_t cannot_grant = 0;  // a segment number; 0: none
     int64_t woken_at_ns = 0;
+    // The batch whose delivery is timed is completed by so many completions
+    // more; 0: none is.
+    size_t timed_in = 0;
+    uint64_t timed_since = 0;  // cycles
   };
 
   // primary::OrderingEffects
@@ -113,12 +117,14 @@ class PrimaryRole final : private primary::OrderingEffects,
   void UpdateWritable();
   bool PersistOwn();
   bool Deliver(size_t index);
+  void TimeDelivery(Backup* backup);
   void SendCommitWhenIdle(size_t index);
   bool Forward();
   bool ReadProgress();
   void Wake(Backup& backup);
   void WakeWhereNeeded();
   void ExpireSessions();
+  void Commit();
   uint32_t CopiesOf(Lsn lsn) const;
   WorkCookie Cookie(WorkKind kind, size_t index) const;
 

@@ -21,6 +21,26 @@ std::vector<ServerId> BrokenPeers(const Reports::Replicas& replicas) {
 
 }  // namespace
 
+void Reports::FillStages(proto::ServerReport* report) const {
+  const StageCosts& stages = context_->stages;
+  const uint64_t cycles = CycleCount() - context_->began_cycles;
+  const int64_t ns = context_->clock->NowNs() - context_->began_ns;
+  const double ns_per_cycle =
+      static_cast<double>(ns) /
+      static_cast<double>(std::max<uint64_t>(cycles, 1));
+  for (size_t i = 0; i < kStages; ++i) {
+    const auto summary = stages.Summarize(static_cast<Stage>(i));
+    proto::StageReport* stage = report->add_stages();
+    stage->set_stage(std::string(kStageNames[i]));
+    stage->set_count(summary.count);
+    stage->set_samples(summary.samples);
+    stage->set_mean_ns(summary.mean * ns_per_cycle);
+    stage->set_p50_ns(static_cast<double>(summary.p50) * ns_per_cycle);
+    stage->set_p99_ns(static_cast<double>(summary.p99) * ns_per_cycle);
+    stage->set_max_ns(static_cast<double>(summary.max) * ns_per_cycle);
+  }
+}
+
 void Reports::Fill(const Replicas& replicas,
                    proto::ServerReport* report) const {
   const logstore::Geometry& geometry = context_->pool->geometry();
@@ -42,6 +62,7 @@ void Reports::Fill(const Replicas& replicas,
   report->set_free_segments(context_->pool->free_slots());
   report->set_shard_count(geometry.shard_count);
   report->set_leaving(leaving_);
+  if (context_->stages.enabled()) FillStages(report);
   for (const ServerId peer : BrokenPeers(replicas)) {
     report->add_dead_peers(peer.value());
   }

@@ -37,6 +37,7 @@ class Reports {
 
  private:
   void Fill(const Replicas& replicas, proto::ServerReport* report) const;
+  void FillStages(proto::ServerReport* report) const;
 
   Context* const context_;
   Lease* const lease_;

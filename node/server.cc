@@ -47,6 +47,11 @@ class Server::Impl {
   void OnClientMessage(const fabric::Event& event);
   void OnConnectionGone(const fabric::Event& event);
   void ServeReads();
+  void CountQueued() {
+    if (context_.stages.Count(Stage::kQueue)) {
+      context_.stages.Add(Stage::kQueue, CycleCount() - polled_cycles_);
+    }
+  }
   Replica* ReplicaOf(uint16_t shard);
 
   Context context_;
@@ -61,6 +66,7 @@ class Server::Impl {
   std::string refused_;
 
   std::array<fabric::Event, kEventsPerPoll> events_;
+  uint64_t polled_cycles_ = 0;  // when the events at hand were polled
   // The gets of one poll: served together, after everything delivered before
   // them was announced.
   struct PendingGet {
@@ -82,6 +88,9 @@ absl::StatusOr<std::unique_ptr<Server::Impl>> Server::Impl::Create(
   context.clock = clock;
   context.control = control;
   context.now_ns = clock->NowNs();
+  context.stages.set_enabled(options.measure_stages);
+  context.began_cycles = CycleCount();
+  context.began_ns = context.now_ns;
   const logstore::Mapping& mapping = pool->mapping();
   WHALE_ASSIGN_OR_RETURN(
       context.pool_region,
@@ -222,6 +231,8 @@ void Server::Impl::OnClientMessage(const fabric::Event& event) {
     replica->Prefetch(hash);
     gets_.push_back({replica, GetOf(request, hash)});
   } else {
+    CountQueued();
+    const StageTimer timer(&context_.stages, Stage::kAppend);
     replica->Write(request, key, hash);
   }
 }
@@ -281,12 +292,17 @@ void Server::Impl::ServeReads() {
     if (pending.replica != announced) pending.replica->AnnounceForReads();
     announced = pending.replica;
   }
-  for (const PendingGet& pending : gets_) pending.replica->Serve(pending.get);
+  for (const PendingGet& pending : gets_) {
+    CountQueued();
+    const StageTimer timer(&context_.stages, Stage::kLookup);
+    pending.replica->Serve(pending.get);
+  }
   gets_.clear();
 }
 
 size_t Server::Impl::PollFabric() {
   const size_t count = context_.fabric->Poll(events_);
+  if (count > 0) polled_cycles_ = CycleCount();
   for (size_t i = 0; i < count; ++i) Dispatch(events_[i]);
   return count;
 }

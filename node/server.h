@@ -45,6 +45,8 @@ struct ServerOptions {
   int64_t session_lease_ns = 60'000'000'000;
   // Rare events that an operator should read, a line each; may be empty.
   std::function<void(std::string_view)> warn;
+  // Times stages by the processor's cycle counter, which a simulation has not.
+  bool measure_stages = false;
   int64_t spin_ns = 20'000;  // before sleeping (the process shell's concern
                              // and the slow timer's)
 };

@@ -113,6 +113,25 @@ void AddPool(const proto::ServerReport& report, Families* families) {
        {"survives", report.survives()}});
 }
 
+// Durations are sampled: sums are estimates, counts are not.
+void AddStages(const proto::ServerReport& report, Families* families) {
+  if (report.stages().empty()) return;
+  MetricFamily& family = families->Family(
+      "stage_seconds",
+      "What stages of puts and gets cost; since the process began",
+      MetricType::Summary);
+  for (const proto::StageReport& stage : report.stages()) {
+    ClientMetric& metric = family.metric.emplace_back();
+    metric.label = {{"stage", stage.stage()}};
+    metric.summary.sample_count = stage.count();
+    metric.summary.sample_sum =
+        stage.mean_ns() * static_cast<double>(stage.count()) / 1e9;
+    metric.summary.quantile = {{0.5, stage.p50_ns() / 1e9},
+                               {0.99, stage.p99_ns() / 1e9},
+                               {1, stage.max_ns() / 1e9}};
+  }
+}
+
 void AddShards(const proto::ServerReport& report, Families* families) {
   using Field = uint64_t (proto::ShardReport::*)() const;
   static constexpr struct {
@@ -171,6 +190,7 @@ std::string MetricsText(const Snapshot& snapshot) {
   Families families;
   AddCounters(snapshot.counters, &families);
   AddPool(snapshot.report, &families);
+  AddStages(snapshot.report, &families);
   AddShards(snapshot.report, &families);
   return families.Text();
 }

@@ -15,6 +15,11 @@ Snapshot Sample() {
   snapshot.report.set_server_id(3);
   snapshot.report.set_fabric("shm");
   snapshot.report.set_free_segments(40);
+  proto::StageReport* stage = snapshot.report.add_stages();
+  stage->set_stage("append");
+  stage->set_count(2000);
+  stage->set_mean_ns(500);
+  stage->set_p99_ns(2000);
   for (const uint32_t id : {0, 7}) {
     proto::ShardReport* shard = snapshot.report.add_shards();
     shard->set_shard(id);
@@ -34,6 +39,10 @@ TEST(MetricsText, IsPrometheusText) {
   EXPECT_THAT(text, HasSubstr("whale_shard_lag_bytes{shard=\"0\"} 100\n"));
   EXPECT_THAT(text, HasSubstr("whale_shard_lag_bytes{shard=\"7\"} 107\n"));
   EXPECT_THAT(text, HasSubstr("whale_shard_active{shard=\"7\"} 1\n"));
+  EXPECT_THAT(text,
+              HasSubstr("whale_stage_seconds_count{stage=\"append\"} 2000\n"));
+  EXPECT_THAT(text,
+              HasSubstr("whale_stage_seconds_sum{stage=\"append\"} 0.001\n"));
 }
 
 TEST(WhyNotReady, NamesTheFirstThingMissing) {

@@ -21,13 +21,15 @@ struct Flags {
   absl::Duration interval = absl::Seconds(1);
   bool watch = false;
   bool json = false;
+  bool stages = false;
 };
 
 absl::Status PrintOnce(control::ClusterClient& client, const Flags& flags) {
   const auto status = client.GetStatus(flags.timeout);
   if (!status.ok()) return WithCure(status.status());
-  const std::string text =
-      flags.json ? StatusJson(*status) : StatusText(*status);
+  const std::string text = flags.json     ? StatusJson(*status)
+                           : flags.stages ? StagesText(*status)
+                                          : StatusText(*status);
   const bool clear = flags.watch && !flags.json && isatty(STDOUT_FILENO);
   std::printf("%s%s", clear ? "\033[H\033[2J" : "", text.c_str());
   std::fflush(stdout);
@@ -63,6 +65,9 @@ void RegisterStatus(Program& program) {
   command.options.AddDuration("timeout", &flags->timeout, "for the answer");
   command.options.AddFlag("watch", &flags->watch, "again and again");
   command.options.AddDuration("interval", &flags->interval, "of --watch");
+  command.options.AddFlag("stages", &flags->stages,
+                          "instead, what the stages of puts and gets cost at "
+                          "each server since it began (in --json always)");
   command.options.AddFlag("json", &flags->json, "print JSON");
   command.run = [flags] { return Run(*flags); };
 }

@@ -202,6 +202,12 @@ Json ServerJson(const proto::ClusterStatus& status,
   json["free_segments"] = report->free_segments();
   json["note"] = report->note();
   json["report_age_us"] = age_us;
+  for (const proto::StageReport& stage : report->stages()) {
+    json["stages"][stage.stage()] = {
+        {"count", stage.count()},     {"samples", stage.samples()},
+        {"mean_ns", stage.mean_ns()}, {"p50_ns", stage.p50_ns()},
+        {"p99_ns", stage.p99_ns()},   {"max_ns", stage.max_ns()}};
+  }
   return json;
 }
 
@@ -265,6 +271,28 @@ std::string StatusText(const proto::ClusterStatus& status) {
     absl::StrAppend(&text, "\n", ShardsText(status));
   }
   return text;
+}
+
+std::string StagesText(const proto::ClusterStatus& status) {
+  Table table({"SERVER", "STAGE", "COUNT", "TIMED", "MEAN ns", "P50 ns",
+               "P99 ns", "MAX ns", "TOTAL ms"});
+  for (const proto::ServerReport& report : status.reports()) {
+    std::string server = absl::StrCat(report.server_id());
+    for (const proto::StageReport& stage : report.stages()) {
+      if (stage.count() == 0) continue;
+      const double total_ns =
+          stage.mean_ns() * static_cast<double>(stage.count());
+      table.Add({server, stage.stage(), absl::StrCat(stage.count()),
+                 absl::StrCat(stage.samples()),
+                 absl::StrFormat("%.0f", stage.mean_ns()),
+                 absl::StrFormat("%.0f", stage.p50_ns()),
+                 absl::StrFormat("%.0f", stage.p99_ns()),
+                 absl::StrFormat("%.0f", stage.max_ns()),
+                 absl::StrFormat("%.1f", total_ns / 1e6)});
+      server.clear();
+    }
+  }
+  return table.Text();
 }
 
 std::string StatusJson(const proto::ClusterStatus& status) {

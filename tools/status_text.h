@@ -23,6 +23,9 @@ std::string HumanTime(uint64_t microseconds);
 // Tables of servers and of shards with their replicas; warnings first.
 std::string StatusText(const proto::ClusterStatus& status);
 std::string StatusJson(const proto::ClusterStatus& status);
+// What the stages of puts and gets cost at each server, as far as it has
+// reported.
+std::string StagesText(const proto::ClusterStatus& status);
 
 // True when every shard is active.
 bool AllActive(const proto::ClusterStatus& status);

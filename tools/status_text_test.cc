@@ -72,6 +72,26 @@ TEST(StatusText, AnEmptyClusterIsNotFormedAndNotActive) {
   EXPECT_FALSE(AllActive({}));
 }
 
+TEST(StagesText, ShowsTheStagesThatHappened) {
+  proto::ClusterStatus status = Sample();
+  for (const char* name : {"append", "forward"}) {
+    proto::StageReport* stage = status.mutable_reports(0)->add_stages();
+    stage->set_stage(name);
+  }
+  proto::StageReport* append = status.mutable_reports(0)->mutable_stages(0);
+  append->set_count(6400);
+  append->set_samples(100);
+  append->set_mean_ns(500);
+  append->set_p99_ns(1234);
+  const std::string text = StagesText(status);
+  EXPECT_THAT(text, HasSubstr("1       append  6400   100    500"));
+  EXPECT_THAT(text, HasSubstr("1234"));
+  EXPECT_THAT(text, HasSubstr("3.2\n"));
+  EXPECT_THAT(text, testing::Not(HasSubstr("forward")));
+  const auto json = nlohmann::json::parse(StatusJson(status));
+  EXPECT_EQ(json["servers"][0]["stages"]["append"]["samples"], 100);
+}
+
 TEST(RoleName, FollowsThePosition) {
   EXPECT_EQ(RoleName(0, 3, 1), "primary");
   EXPECT_EQ(RoleName(1, 3, 1), "mirror");
