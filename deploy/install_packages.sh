@@ -2,7 +2,7 @@
 # Installs the Debian 12 packages that building and testing Whale needs.
 #
 #   deploy/install_packages.sh         what the build and the tests need
-#   deploy/install_packages.sh --ci    also what the format and tidy checks need
+#   deploy/install_packages.sh --ci    also what .ci/run needs: checks, fuzzers, models
 #   deploy/install_packages.sh --bench also what comparisons and plots need
 #   deploy/install_packages.sh --list  only prints the names
 #
@@ -22,7 +22,7 @@ packages=(
 
 case "${1-}" in
   "") ;;
-  --ci) packages+=(git clang-format clang-tidy) ;;
+  --ci) packages+=(git clang-format clang-tidy clang libclang-rt-dev spin) ;;
   --bench) packages+=(redis-server redis-tools gnuplot-nox) ;;
   --list)
     printf '%s\n' "${packages[@]}"
