@@ -22,7 +22,8 @@ packages=(
 
 case "${1-}" in
   "") ;;
-  --ci) packages+=(git clang-format clang-tidy clang libclang-rt-dev spin) ;;
+  --ci) packages+=(git clang-format clang-tidy clang libclang-rt-dev spin
+                  valgrind) ;;
   --bench) packages+=(redis-server redis-tools gnuplot-nox) ;;
   --list)
     printf '%s\n' "${packages[@]}"

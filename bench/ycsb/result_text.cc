@@ -5,14 +5,14 @@
 namespace whale::bench::ycsb {
 namespace {
 
-using Json = nlohmann::json;
+using TextJson = nlohmann::json;  // report.cc has the ordered one
 
-Json ToJson(const Histogram& histogram) {
+TextJson ToJson(const Histogram& histogram) {
   const Histogram::Sparse sparse = histogram.ToSparse();
   return {sparse.buckets, sparse.min, sparse.max, sparse.sum};
 }
 
-Histogram HistogramFrom(const Json& json) {
+Histogram HistogramFrom(const TextJson& json) {
   Histogram::Sparse sparse;
   json.at(0).get_to(sparse.buckets);
   json.at(1).get_to(sparse.min);
@@ -21,12 +21,12 @@ Histogram HistogramFrom(const Json& json) {
   return Histogram::FromSparse(sparse);
 }
 
-Json ToJson(const OperationStats& stats) {
+TextJson ToJson(const OperationStats& stats) {
   return {ToJson(stats.latency_ns), stats.ok, stats.not_found, stats.failed,
           stats.wrong_value};
 }
 
-OperationStats StatsFrom(const Json& json) {
+OperationStats StatsFrom(const TextJson& json) {
   OperationStats stats;
   stats.latency_ns = HistogramFrom(json.at(0));
   json.at(1).get_to(stats.ok);
@@ -36,7 +36,7 @@ OperationStats StatsFrom(const Json& json) {
   return stats;
 }
 
-PhaseResult ResultFrom(const Json& json) {
+PhaseResult ResultFrom(const TextJson& json) {
   PhaseResult result;
   result.phase = static_cast<Phase>(json.at("phase").get<int>());
   json.at("elapsed_ns").get_to(result.elapsed_ns);
@@ -46,7 +46,7 @@ PhaseResult ResultFrom(const Json& json) {
   for (int i = 0; i < kOperationKinds; ++i) {
     result.kinds[i] = StatsFrom(json.at("kinds").at(i));
   }
-  for (const Json& one : json.at("series")) {
+  for (const TextJson& one : json.at("series")) {
     result.series.push_back(HistogramFrom(one));
   }
   return result;
@@ -55,27 +55,28 @@ PhaseResult ResultFrom(const Json& json) {
 }  // namespace
 
 std::string ResultToText(const PhaseResult& result) {
-  Json json = {{"phase", static_cast<int>(result.phase)},
-               {"elapsed_ns", result.elapsed_ns},
-               {"operations", result.operations},
-               {"gave_up", result.gave_up},
-               {"errors", result.errors},
-               {"kinds", Json::array()},
-               {"series", Json::array()}};
+  TextJson json = {{"phase", static_cast<int>(result.phase)},
+                   {"elapsed_ns", result.elapsed_ns},
+                   {"operations", result.operations},
+                   {"gave_up", result.gave_up},
+                   {"errors", result.errors},
+                   {"kinds", TextJson::array()},
+                   {"series", TextJson::array()}};
   for (const OperationStats& stats : result.kinds) {
     json["kinds"].push_back(ToJson(stats));
   }
   for (const Histogram& one : result.series) {
     json["series"].push_back(ToJson(one));
   }
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json.dump(-1, ' ', false, TextJson::error_handler_t::replace);
 }
 
 absl::StatusOr<PhaseResult> ResultFromText(const std::string& text) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const TextJson json =
+      TextJson::parse(text, nullptr, /*allow_exceptions=*/false);
   try {
     return ResultFrom(json);
-  } catch (const Json::exception& error) {
+  } catch (const TextJson::exception& error) {
     return absl::InvalidArgumentError(error.what());
   }
 }
