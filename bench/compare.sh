@@ -22,14 +22,19 @@ driver=
 work=$(mktemp -d "${TMPDIR:-/tmp}/whale-compare.XXXXXX")
 pids=()
 
-common_options='  --json FILE              all figures as JSON
-  --records N              loaded before measuring (100000)
-  --operations N           of each run with 32 in flight (200000)
-  --latency-operations N   of each run with one in flight (20000)
-  --repetitions N          of everything (5)
-  --value-bytes N          (100)
+print_help() {
+  cat <<TEXT
+$usage_text
+  --json FILE              all figures as JSON
+  --records N              loaded before measuring ($records)
+  --operations N           of each run with 32 in flight ($operations)
+  --latency-operations N   of each run with one in flight ($latency_operations)
+  --repetitions N          of everything ($repetitions)
+  --value-bytes N          ($value_bytes)
   --whale BINARY           (build/release/tools/whale)
-  --driver BINARY          (bench/whale_bench_peer beside it)'
+  --driver BINARY          (bench/whale_bench_peer beside it)
+TEXT
+}
 
 die() {
   echo "${0##*/}: $*" >&2
@@ -48,7 +53,7 @@ parse_options() {
       --whale) whale=${2-} ;;
       --driver) driver=${2-} ;;
       -h | --help)
-        printf '%s\n' "$usage_text" "$common_options"
+        print_help
         exit 0
         ;;
       *) die "unknown option $1; --help lists them" ;;
@@ -213,4 +218,18 @@ show_medians() { # file
     awk -F'\t' 'BEGIN { printf "%-28s %12s %10s %10s %10s\n", "medians",
         "operations/s", "p50 us", "p99 us", "max us" }
       { printf "%-28s %12.0f %10.1f %10.1f %10.1f\n", $1, $2, $3, $4, $5 }'
+}
+
+# What a comparison of stores prints, from $work/report.
+show_report() {
+  jq -r '"\(.value_bytes) B values, \(.records) records, \(.repetitions) repetitions, \(.cpus) processors",
+    "An answer means:",
+    (.promises | to_entries[] | "  \(.key)  \(.value)"),
+    "  (Whale here: \(.domain))", ""' "$work/report"
+  show_medians "$work/report"
+  echo
+  echo "Whale is so many times as fast (medians of ratios)"
+  jq -r 'to_entries[] | select(.key | test("_ratio"))
+    | [.key, (.value * 100 | round / 100)] | @tsv' "$work/report" |
+    awk -F'\t' '{ printf "  %-32s %8.2f\n", $1, $2 }'
 }

@@ -22,6 +22,7 @@
 # shards' primaries on one server (whale), or spread (whale_spread).
 set -euo pipefail
 usage_text='usage: bench/vs_redis.sh [options]'
+# shellcheck source=bench/compare.sh
 source "$(dirname "${BASH_SOURCE[0]}")/compare.sh"
 
 readonly promise_redis='SET, WAIT 2: the write is in the memory of three Redis processes, executed by all three; a process that dies loses its copy, and a failover may lose an acknowledged write'
@@ -97,18 +98,5 @@ collect | jq --argjson circumstances "$(circumstances)" \
   >"$work/report"
 [[ -z $json_file ]] || cp "$work/report" "$json_file"
 
-cat <<TEXT
-Whale against Redis $(jq -r .redis_version "$work/report"), $(jq -r \
-  '"\(.value_bytes) B values, \(.records) records, \(.repetitions) repetitions, \(.cpus) processors"' "$work/report")
-An answer means:
-  redis  $promise_redis
-  whale  $promise_whale
-         (here: $(jq -r .domain "$work/report"))
-
-$(show_medians "$work/report")
-
-$(jq -r 'to_entries[] | select(.key | test("_ratio"))
-  | "\(.key)\t\(.value * 100 | round / 100)"' "$work/report" |
-  awk -F'\t' 'BEGIN { print "Whale is so many times as fast (medians of ratios)" }
-    { printf "  %-32s %8.2f\n", $1, $2 }')
-TEXT
+echo "Whale against Redis $(jq -r .redis_version "$work/report")"
+show_report

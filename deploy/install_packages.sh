@@ -24,7 +24,7 @@ case "${1-}" in
   "") ;;
   --ci) packages+=(git clang-format clang-tidy clang libclang-rt-dev spin
                   valgrind) ;;
-  --bench) packages+=(redis-server redis-tools gnuplot-nox) ;;
+  --bench) packages+=(redis-server redis-tools etcd-server etcd-client gnuplot-nox) ;;
   --list)
     printf '%s\n' "${packages[@]}"
     exit 0

@@ -6,6 +6,8 @@
 #include <memory>
 #include <string>
 
+#include "absl/strings/str_cat.h"
+#include "bench/peers/etcd_store.h"
 #include "bench/peers/null_store.h"
 #include "bench/peers/redis_store.h"
 #include "bench/ycsb/report.h"
@@ -32,6 +34,9 @@ int Fail(const absl::Status& status) {
 
 absl::StatusOr<std::unique_ptr<ycsb::Store>> Open(const Flags& flags) {
   if (flags.store == "none") return std::make_unique<NullStore>();
+  if (flags.store == "etcd") {
+    return OpenEtcdStore(absl::StrCat("127.0.0.1:", flags.redis.port));
+  }
   return RedisStore::Open(flags.redis);
 }
 
@@ -67,9 +72,10 @@ int Main(int argc, char** argv) {
   flags.run.records = flags.run.operations = 100'000;
   flags.run.value_bytes = 100;
   app.add_option("--store", flags.store,
-                 "redis; none: the harness alone, writes only")
-      ->check(CLI::IsMember({"redis", "none"}));
-  app.add_option("--port", flags.redis.port, "of the Redis primary");
+                 "redis; etcd; none: the harness alone, writes only")
+      ->check(CLI::IsMember({"redis", "etcd", "none"}));
+  app.add_option("--port", flags.redis.port,
+                 "of the Redis primary, or of an etcd member");
   app.add_option("--wait", flags.redis.wait_replicas,
                  "replicas that must have a write before it counts");
   app.add_flag("--gather", flags.redis.gather,
