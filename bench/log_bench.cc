@@ -1,4 +1,4 @@
-// The log store alone: append, lookup, index, recovery.
+// The log store alone: append, lookup, index, scan, recovery.
 //
 // Run on an otherwise idle machine; `--benchmark_filter` picks. The pool is
 // anonymous memory, prefaulted, in a domain whose persist is free: what is
@@ -157,6 +157,29 @@ void Lookup(benchmark::State& state) {
   }
 }
 BENCHMARK(Lookup)->Arg(1'000)->Arg(1'000'000)->Arg(5'000'000);
+
+// Over the headers of a log, without looking at what lies between them.
+void Scan(benchmark::State& state) {
+  constexpr uint64_t kLogBytes = 128 * kMiB;
+  BenchLog bench(kLogBytes);
+  const std::string value(state.range(0), 'v');
+  const uint64_t count =
+      (kLogBytes - 16 * kMiB) / RecordBytes(20, value.size());
+  for (uint64_t i = 0; i < count; ++i) bench.Append(Key(i), value);
+  const Log& log = bench.log();
+  for (auto _ : state) {
+    uint64_t seen = 0;
+    for (Lsn lsn = log.begin(); lsn < log.end();) {
+      const RecordHeader& header = log.HeaderAt(lsn);
+      seen += IsKeyed(header);
+      lsn = lsn + RecordBytes(header);
+    }
+    if (seen != count) state.SkipWithError("records are missing");
+  }
+  state.SetItemsProcessed(state.iterations() * count);
+  state.SetBytesProcessed(state.iterations() * (log.end() - log.begin()));
+}
+BENCHMARK(Scan)->Arg(100)->Arg(4096)->Unit(benchmark::kMillisecond);
 
 // From the bytes of a pool to the end of the log, with and without an index.
 void Recovery(benchmark::State& state) {
