@@ -149,6 +149,8 @@ TEST(ConfigFile, KnownKeysPassWhereverTheyStand) {
 TEST(ConfigFile, BrokenFilesAreRefusedWithTheLine) {
   EXPECT_THAT(CheckError("id = 1\nid = = 2\n"), HasSubstr("w.toml:2"));
   EXPECT_THAT(CheckError("id = 1979-05-27\n"), HasSubstr("cannot be"));
+  EXPECT_THAT(CheckError("id = 1979-05-27T'\n"), HasSubstr("w.toml:1"));
+  EXPECT_THAT(CheckError("id\u024c = 1\n"), HasSubstr("w.toml:1"));
   EXPECT_THAT(CheckError("id = [[1]]\n"), HasSubstr("cannot be"));
   EXPECT_EQ(ConfigFile::Load("/nonexistent/whale.toml").status().code(),
             absl::StatusCode::kNotFound);
