@@ -296,6 +296,7 @@ void SimFabric::PushMessage(const HalfPtr& half, std::vector<std::byte> data) {
     if (half->fabric == nullptr) return;
     --used_buffers_;
     if (half->state == Half::State::kDead) return;
+    network_->LandNext(half);  // what is due at this very moment
     Ready ready;
     ready.event.kind = EventKind::kReceived;
     ready.half = half;
@@ -313,6 +314,7 @@ void SimFabric::PushImmediate(const HalfPtr& half, uint32_t immediate,
     if (half->fabric == nullptr) return;
     --used_buffers_;
     if (half->state == Half::State::kDead) return;
+    network_->LandNext(half);  // what is due at this very moment
     Ready ready;
     ready.event.kind = EventKind::kReceivedImm;
     ready.event.immediate = immediate;

@@ -390,6 +390,7 @@ void SimNetwork::ReceiveWrite(const HalfPtr& from, const HalfPtr& to,
   world_->At(landed_ns, [this, from, to, work] {
     const bool alive =
         to->fabric != nullptr && !to->fenced && to->state != Half::State::kDead;
+    if (alive) LandNext(to);
     Answer(from, to, work, alive ? Outcome::kOk : Outcome::kRemoteError, 0);
   });
 }
@@ -468,6 +469,7 @@ void SimNetwork::Execute(const HalfPtr& from, const HalfPtr& to,
     Answer(from, to, work, Outcome::kRemoteError, 0);
     return;
   }
+  LandNext(to);
   const fabric::WorkRequest& request = work->request;
   size_t offset = 0;
   std::shared_ptr<Region> region = Check(to, request, &offset);
