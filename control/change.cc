@@ -12,15 +12,6 @@
 namespace whale::control {
 namespace {
 
-const std::string& StoredPool(const proto::StoredState& stored,
-                              uint32_t server) {
-  for (const proto::StoredServer& entry : stored.servers()) {
-    if (entry.server_id() == server) return entry.pool_uuid();
-  }
-  static const std::string kNone;
-  return kNone;
-}
-
 void AppendHistory(proto::StoredShard* shard, uint64_t epoch, uint64_t start) {
   std::vector<logstore::EpochStart> entries;
   for (const proto::EpochStart& entry : shard->history()) {
@@ -41,6 +32,7 @@ void AppendHistory(proto::StoredShard* shard, uint64_t epoch, uint64_t start) {
 void ShardMachine::Bind(std::map<uint32_t, uint64_t> incarnations) {
   bound_ = std::move(incarnations);
   activated_ = false;
+  told_since_ns_ = 0;
 }
 
 bool ShardMachine::SuspectLink(const ChangeContext& context,
@@ -66,31 +58,7 @@ bool ShardMachine::HasEnded(const ChangeContext& context, uint32_t server,
          report->phase() >= phase && report->phase() <= proto::SHARD_SEALED;
 }
 
-// ------------------------------------------------------------------ members
-
-absl::StatusOr<std::vector<uint32_t>> ShardMachine::Survivors(
-    const ChangeContext& context) const {
-  const proto::StoredShard& stored = Stored(context);
-  std::vector<uint32_t> survivors;
-  for (const uint32_t member : stored.members()) {
-    std::string why =
-        context.registry.WhyAway(member, context.silence_ns, context.now_ns);
-    if (!why.empty()) {
-      return absl::UnavailableError(absl::StrCat(
-          why, "; its shards answer unavailable until it returns"));
-    }
-    const ServerState* server = context.registry.Find(member);
-    if (server->report.pool_uuid() != StoredPool(context.stored, member)) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "server ", member,
-          " came with another pool than the cluster knew. "
-          "Start it with its old pool; going on without that is not supported "
-          "yet by this version"));
-    }
-    survivors.push_back(member);
-  }
-  return survivors;
-}
+// ------------------------------------------------------------------- change
 
 bool ShardMachine::SameProcesses(const ChangeContext& context) const {
   for (const auto& [member, incarnation] : change_->incarnations) {
@@ -111,6 +79,7 @@ void ShardMachine::BindReported(const ChangeContext& context) {
     if (server == nullptr || report == nullptr) continue;
     // Told so by an earlier leader.
     if (report->phase() >= proto::SHARD_ADOPTED &&
+        report->phase() <= proto::SHARD_ACTIVE &&
         report->epoch() == stored.epoch() &&
         report->ended_epoch() <= stored.epoch()) {
       bound_[member] = server->incarnation();
@@ -124,6 +93,8 @@ std::string ShardMachine::WhyChange(const ChangeContext& context) const {
   if (stored.reserved_epoch() != 0) return "a change was under way";
   if (stored.has_next_policy()) return "a new policy was set";
   for (const uint32_t member : stored.members()) {
+    std::string lost = WhyNotGoingOn(context, member);
+    if (!lost.empty() && LeaseIsOver(context, member)) return lost;
     const ServerState* server = context.registry.Find(member);
     if (server == nullptr) continue;
     if (!TakesPart(*server)) {
@@ -135,10 +106,12 @@ std::string ShardMachine::WhyChange(const ChangeContext& context) const {
                           stored.epoch());
     }
   }
-  return suspicion_;
+  if (!suspicion_.empty()) return suspicion_;
+  if (!activated_ || !WhyNotServing(context).empty()) return "";
+  if (!Joining(context).empty()) return "a server has caught up";
+  if (wanted_primary_ == 0) return "";
+  return absl::StrCat("server ", wanted_primary_, " shall lead it");
 }
-
-// ------------------------------------------------------------------- change
 
 void ShardMachine::Advance(const ChangeContext& context) {
   why_not_.clear();
@@ -169,13 +142,21 @@ void ShardMachine::StartChange(const ChangeContext& context,
   change.epoch = std::max(wanted->epoch(), wanted->reserved_epoch()) + 1;
   change.members = *std::move(survivors);
   change.reason = std::move(reason);
-  for (const uint32_t member : change.members) {
-    change.incarnations[member] = context.registry.Find(member)->incarnation();
+  // Nobody waits for a learner when something has failed.
+  const bool healthy =
+      suspicion_.empty() && activated_ && WhyNotServing(context).empty();
+  if (healthy) change.learners = Joining(context);
+  for (const uint32_t learner : change.learners) StartPause(context, learner);
+  for (const auto& servers : {change.members, change.learners}) {
+    for (const uint32_t server : servers) {
+      change.incarnations[server] =
+          context.registry.Find(server)->incarnation();
+    }
   }
   wanted->set_reserved_epoch(change.epoch);
   wanted->clear_reserved_members();
-  for (const uint32_t member : change.members) {
-    wanted->add_reserved_members(member);
+  for (const auto& servers : {change.members, change.learners}) {
+    for (const uint32_t server : servers) wanted->add_reserved_members(server);
   }
   *context.wanted_changed = true;
   change_ = std::move(change);
@@ -210,31 +191,42 @@ void ShardMachine::AdvanceStop(const ChangeContext& context) {
   std::vector<uint32_t> not_stopped;
   for (const uint32_t member : change_->members) {
     // A process that has restarted since is no sender of any epoch.
-    const bool sender = TakesPart(*context.registry.Find(member));
+    const proto::ShardReport* report = ReportOf(context, member);
+    const bool sender =
+        report == nullptr || report->phase() != proto::SHARD_RECOVERED;
     if (sender && !HasEnded(context, member, proto::SHARD_STOPPED)) {
       not_stopped.push_back(member);
     }
   }
-  for (const uint32_t member : LeftOut(context)) {
-    if (bound_.count(member) != 0) not_stopped.push_back(member);
-  }
   const bool waited_enough = context.now_ns - change_->step_since_ns >=
                              context.options.stop_timeout_ns;
   if (!not_stopped.empty() && !waited_enough) return;
+  // Nobody waits for those that are left out.
+  for (const uint32_t member : Stored(context).members()) {
+    if (!change_->Has(member) &&
+        !HasEnded(context, member, proto::SHARD_STOPPED)) {
+      not_stopped.push_back(member);
+    }
+  }
   change_->revoke = std::move(not_stopped);
   EnterStep(context, Step::kSeal);
 }
 
 void ShardMachine::AdvanceSeal(const ChangeContext& context) {
-  for (const uint32_t member : change_->members) {
-    if (!HasEnded(context, member, proto::SHARD_SEALED)) {
-      absl::StrAppend(&why_not_, "; waits for server ", member, " to end it");
-      const std::string& note = context.registry.Find(member)->report.note();
-      if (!note.empty()) absl::StrAppend(&why_not_, ", which says: ", note);
-      return;
-    }
+  std::vector<uint32_t> not_sealed;
+  for (const auto& [server, incarnation] : change_->incarnations) {
+    if (HasEnded(context, server, proto::SHARD_SEALED)) continue;
+    not_sealed.push_back(server);
+    absl::StrAppend(&why_not_, "; waits for server ", server, " to end it");
+    const std::string& note = context.registry.Find(server)->report.note();
+    if (!note.empty()) absl::StrAppend(&why_not_, ", which says: ", note);
   }
-  StoreCut(context);
+  if (not_sealed.empty()) {
+    StoreCut(context);
+  } else if (TookTooLong(context, change_->step_since_ns) &&
+             LeaveOut(context, not_sealed)) {
+    change_.reset();
+  }
 }
 
 void ShardMachine::StoreCut(const ChangeContext& context) {
@@ -244,9 +236,15 @@ void ShardMachine::StoreCut(const ChangeContext& context) {
     sealed.push_back({member, ReportOf(context, member)});
   }
   absl::StatusOr<Cut> cut =
-      ComputeCut(stored, sealed, context.stored.segment_bytes());
+      ComputeCut(stored, sealed,
+                 {.first_lsn = context.stored.segment_bytes(),
+                  .least_survivors = LeastSurvivors(context),
+                  .wanted_primary = wanted_primary_});
   if (!cut.ok()) {
     why_not_ = absl::StrCat("waits: ", std::string(cut.status().message()));
+    // Somebody with more may have come back meanwhile.
+    const auto survivors = Survivors(context);
+    if (survivors.ok() && *survivors != change_->members) change_.reset();
     return;
   }
   proto::StoredShard* wanted = Wanted(context);
@@ -256,6 +254,13 @@ void ShardMachine::StoreCut(const ChangeContext& context) {
   wanted->set_start(cut->start);
   wanted->clear_members();
   for (const uint32_t member : cut->members) wanted->add_members(member);
+  for (const uint32_t learner : change_->learners) wanted->add_members(learner);
+  // Who was not good enough for the cut takes no part.
+  std::erase_if(change_->incarnations, [&](const auto& process) {
+    return std::count(wanted->members().begin(), wanted->members().end(),
+                      process.first) == 0;
+  });
+  wanted_primary_ = 0;
   AppendHistory(wanted, change_->epoch, cut->start);
   wanted->clear_reserved_epoch();
   wanted->clear_reserved_members();
@@ -269,38 +274,22 @@ void ShardMachine::StoreCut(const ChangeContext& context) {
 
 // --------------------------------------------------------------- activation
 
-std::vector<uint32_t> ShardMachine::LeftOut(
-    const ChangeContext& context) const {
-  const proto::StoredShard& stored = Stored(context);
-  std::vector<uint32_t> members(stored.members().begin(),
-                                stored.members().end());
-  if (change_) members = change_->members;
-  std::vector<uint32_t> left_out;
-  for (const proto::StoredServer& server : context.stored.servers()) {
-    if (std::find(members.begin(), members.end(), server.server_id()) ==
-        members.end()) {
-      left_out.push_back(server.server_id());
-    }
-  }
-  return left_out;
-}
-
 void ShardMachine::AdvanceActivation(const ChangeContext& context) {
+  if (told_since_ns_ == 0) told_since_ns_ = context.now_ns;
   why_not_ = WhyNotServing(context);
-  if (activated_) return;
-  for (const uint32_t member : Stored(context).members()) {
-    const proto::ShardReport* report = ReportOf(context, member);
-    if (!context.registry.Present(member, context.silence_ns, context.now_ns) ||
-        report == nullptr || report->phase() < proto::SHARD_ADOPTED ||
-        report->epoch() != Stored(context).epoch()) {
-      return;
-    }
+  if (why_not_.empty() && activated_) return;
+  const std::vector<uint32_t> hindering = Hindering(context);
+  if (!hindering.empty()) {
+    if (TookTooLong(context, told_since_ns_)) LeaveOut(context, hindering);
+    return;
   }
+  if (activated_) return;
   if (context.now_ns < context.leases.FreeAtNs(shard_, LeftOut(context))) {
     why_not_ = "waits until the leases of the servers left out have run out";
     return;
   }
   activated_ = true;
+  told_since_ns_ = context.now_ns;
 }
 
 std::string ShardMachine::WhyNotServing(const ChangeContext& context) const {
@@ -309,8 +298,8 @@ std::string ShardMachine::WhyNotServing(const ChangeContext& context) const {
     std::string why =
         context.registry.WhyAway(member, context.silence_ns, context.now_ns);
     if (!why.empty()) {
-      return absl::StrCat(why,
-                          "; its shards answer unavailable until it returns");
+      return absl::StrCat(
+          why, "; the shard goes on when it returns or its lease is over");
     }
     const proto::ShardReport* report = ReportOf(context, member);
     if (report == nullptr || report->phase() != proto::SHARD_ACTIVE ||
@@ -323,75 +312,6 @@ std::string ShardMachine::WhyNotServing(const ChangeContext& context) const {
     }
   }
   return "";
-}
-
-// ---------------------------------------------------------------- directive
-
-proto::ShardStep ShardMachine::StepFor(const ChangeContext& context,
-                                       const ServerState& server) const {
-  const proto::StoredShard& stored = Stored(context);
-  if (stored.reserved_epoch() != 0) {
-    const bool sealing =
-        change_ && change_->epoch == stored.reserved_epoch() &&
-        (change_->step == Step::kSeal || change_->step == Step::kStore);
-    return sealing ? proto::STEP_SEAL : proto::STEP_STOP;
-  }
-  if (!TakesPart(server)) return proto::STEP_NONE;
-  return activated_ ? proto::STEP_ACTIVATE : proto::STEP_ADOPT;
-}
-
-std::optional<proto::ShardDirective> ShardMachine::DirectiveFor(
-    const ChangeContext& context, const ServerState& server) const {
-  const proto::StoredShard& stored = Stored(context);
-  if (std::find(stored.members().begin(), stored.members().end(),
-                server.id()) == stored.members().end()) {
-    return std::nullopt;
-  }
-  proto::ShardDirective directive;
-  directive.set_shard(shard_);
-  directive.set_step(StepFor(context, server));
-  const bool ends = directive.step() == proto::STEP_STOP ||
-                    directive.step() == proto::STEP_SEAL;
-  directive.set_epoch(ends ? stored.reserved_epoch() : stored.epoch());
-  *directive.mutable_members() =
-      ends ? stored.reserved_members() : stored.members();
-  if (!ends) {
-    for (const uint32_t member : stored.members()) {
-      const auto it = bound_.find(member);
-      directive.add_member_incarnations(it == bound_.end() ? 0 : it->second);
-    }
-  }
-  directive.set_committed(stored.committed());
-  directive.set_start(stored.start());
-  *directive.mutable_history() = stored.history();
-  *directive.mutable_policy() = stored.policy();
-  if (directive.step() == proto::STEP_SEAL) {
-    for (const uint32_t peer : change_->revoke) {
-      if (peer != server.id()) directive.add_revoke(peer);
-    }
-  }
-  return directive;
-}
-
-proto::ShardEntry ShardMachine::EntryFor(const ChangeContext& context) const {
-  const proto::StoredShard& stored = Stored(context);
-  proto::ShardEntry entry;
-  entry.set_shard(shard_);
-  entry.set_epoch(stored.epoch());
-  *entry.mutable_members() = stored.members();
-  *entry.mutable_policy() = stored.policy();
-  entry.set_active(!change_ && stored.reserved_epoch() == 0 && activated_ &&
-                   why_not_.empty());
-  if (!entry.active()) entry.set_why_not(why_not_);
-  return entry;
-}
-
-bool ShardMachine::Serves(const ChangeContext& context,
-                          const ServerState& server) const {
-  if (StepFor(context, server) != proto::STEP_ACTIVATE) return false;
-  const proto::ShardReport* report = ReportOf(context, server.id());
-  return report != nullptr && report->phase() == proto::SHARD_ACTIVE &&
-         report->epoch() == Stored(context).epoch();
 }
 
 }  // namespace whale::control

@@ -6,9 +6,8 @@
 // is in the stored state, the rest is read from the reports again. Everything
 // a step decided counts only once it is stored.
 //
-// Who takes part in the next configuration is decided in Survivors() alone.
-// This version goes on only with all members of the stored configuration; a
-// shard that misses one waits.
+// Who takes part in the next configuration is decided in change_members.cc
+// alone; change.cc has the steps, change_directive.cc what others are told.
 //
 // Thread-safety: none; part of the core.
 #ifndef WHALE_CONTROL_CHANGE_H_
@@ -51,29 +50,58 @@ class ShardMachine {
   // needs a new configuration for it: both take part and `by` serves.
   bool SuspectLink(const ChangeContext& context, const ServerState& by,
                    const ServerState& about);
-  // Goes as far as it can. Returns whether anything was decided.
+  // The shard shall be led by `server` as soon as that can be: by the next
+  // change, which begins at once. Forgotten if it cannot lead then.
+  void WantPrimary(uint32_t server) { wanted_primary_ = server; }
+  // Goes as far as it can.
   void Advance(const ChangeContext& context);
 
-  // What `server` shall do with the shard; none: it has no part in it.
-  std::optional<proto::ShardDirective> DirectiveFor(
-      const ChangeContext& context, const ServerState& server) const;
+  // What `server` shall do with the shard.
+  proto::ShardDirective DirectiveFor(const ChangeContext& context,
+                                     const ServerState& server) const;
   proto::ShardEntry EntryFor(const ChangeContext& context) const;
+  // Why the shard has fewer replicas than it should, and how far those are
+  // that are being filled; empty: it has all.
+  std::string WhyFewer(const ChangeContext& context) const;
 
   // Whether this process has reported that it serves in the stored epoch and
   // may go on.
   bool Serves(const ChangeContext& context, const ServerState& server) const;
+  // Whether this process cannot believe in an epoch that others have ended:
+  // only then may they connect to it.
+  bool MayConnect(const ChangeContext& context,
+                  const ServerState& server) const;
+  // Serves at all members, and nothing else is wanted of it.
+  bool AtRest(const ChangeContext& context) const;
 
  private:
   enum class Step { kReserve, kStop, kSeal, kStore };
   // A change under way; forgotten when one of its processes fails.
   struct Change {
-    uint64_t epoch = 0;  // reserved
-    std::vector<uint32_t> members;
-    std::map<uint32_t, uint64_t> incarnations;
+    uint64_t epoch = 0;              // reserved
+    std::vector<uint32_t> members;   // survivors
+    std::vector<uint32_t> learners;  // that become members; count for nothing
+    std::map<uint32_t, uint64_t> incarnations;  // of both
     std::string reason;
     Step step = Step::kReserve;
     int64_t step_since_ns = 0;
     std::vector<uint32_t> revoke;
+
+    bool Has(uint32_t server) const {
+      return incarnations.find(server) != incarnations.end();
+    }
+  };
+  // A learner that was taken in, or a member that was left out although it was
+  // there, has to wait before it is taken in (again): a change costs
+  // everybody.
+  struct Pause {
+    int64_t until_ns = 0;
+    int64_t length_ns = 0;
+  };
+  // A process that had not done what it was told by then.
+  struct Disobedient {
+    uint64_t incarnation = 0;
+    uint64_t epoch = 0;  // until it reports to have ended those before this
   };
 
   const proto::StoredShard& Stored(const ChangeContext& context) const {
@@ -90,14 +118,33 @@ class ShardMachine {
   bool HasEnded(const ChangeContext& context, uint32_t server,
                 proto::ShardPhase phase) const;
 
+  // ---- change_members.cc
+  bool IsMember(const ChangeContext& context, uint32_t server) const;
+  uint32_t LeastSurvivors(const ChangeContext& context) const;
+  // Why a stored member cannot go on; empty: it can.
+  std::string WhyNotGoingOn(const ChangeContext& context,
+                            uint32_t member) const;
+  bool LeaseIsOver(const ChangeContext& context, uint32_t server) const;
   // The members of the next configuration, in the stored order; or why the
   // shard has to wait.
   absl::StatusOr<std::vector<uint32_t>> Survivors(
       const ChangeContext& context) const;
+  // Learners that have caught up and may become members now.
+  std::vector<uint32_t> Joining(const ChangeContext& context) const;
+  bool HasCaughtUp(const ChangeContext& context, uint32_t server) const;
+  void StartPause(const ChangeContext& context, uint32_t server);
+  // Marks those as disobedient, if the shard can go on without them.
+  bool LeaveOut(const ChangeContext& context,
+                const std::vector<uint32_t>& members);
+  bool TookTooLong(const ChangeContext& context, int64_t since_ns) const;
+  // Members that hold up the activation of the stored configuration.
+  std::vector<uint32_t> Hindering(const ChangeContext& context) const;
+  std::vector<uint32_t> LeftOut(const ChangeContext& context) const;
+
+  // ---- change.cc
   std::string WhyChange(const ChangeContext& context) const;
   bool SameProcesses(const ChangeContext& context) const;
   void BindReported(const ChangeContext& context);
-
   void StartChange(const ChangeContext& context, std::string reason);
   void AdvanceChange(const ChangeContext& context);
   void EnterStep(const ChangeContext& context, Step step);
@@ -105,17 +152,25 @@ class ShardMachine {
   void AdvanceSeal(const ChangeContext& context);
   void StoreCut(const ChangeContext& context);
   void AdvanceActivation(const ChangeContext& context);
-  std::vector<uint32_t> LeftOut(const ChangeContext& context) const;
   std::string WhyNotServing(const ChangeContext& context) const;
+
+  // ---- change_directive.cc
   proto::ShardStep StepFor(const ChangeContext& context,
                            const ServerState& server) const;
+  void FillMembers(const ChangeContext& context,
+                   proto::ShardDirective* directive) const;
 
   const uint32_t shard_;
   std::optional<Change> change_;
   std::string suspicion_;  // why a change is wanted, if a hint wants one
+  uint32_t wanted_primary_ = 0;
   // Of the stored configuration: who takes part, and whether they may serve.
   std::map<uint32_t, uint64_t> bound_;
   bool activated_ = false;
+  // Since when its members have been told what to do next; 0: not yet.
+  int64_t told_since_ns_ = 0;
+  std::map<uint32_t, Disobedient> disobedient_;
+  std::map<uint32_t, Pause> pauses_;
   std::string why_not_;  // empty: serves, or is on its way to
 };
 

@@ -86,7 +86,7 @@ ClusterOptions TwoShards() {
 
 void ExpectServesAgain(FakeCluster& cluster, int step) {
   cluster.Settle();
-  cluster.Rounds(5);
+  cluster.Rounds(20);  // 6 s: longer than leases and pauses
   EXPECT_TRUE(cluster.AllActive())
       << "step " << step << ": "
       << cluster.core().Status(cluster.now_ns).ShortDebugString();

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/check.h"
+#include "common/planted_bug.h"
 #include "common/status_macros.h"
 #include "control/cluster_map.h"
 #include "control/formation.h"
@@ -56,7 +57,9 @@ ChangeContext CoordinatorCore::Context(int64_t now_ns) {
   return {.options = options_,
           .registry = registry_,
           .leases = leases_,
-          .stored = *stored_,
+          .stored = Planted(PlantedBug::kStoreAfterActivate) && wanted_
+                        ? *wanted_
+                        : *stored_,
           .wanted = &*wanted_,
           .wanted_changed = &wanted_changed_,
           .silence_ns = SilenceNs(),
@@ -168,12 +171,54 @@ void CoordinatorCore::Settle(int64_t now_ns, uint32_t answer_to,
   if (!stored_ && !in_flight_) Form(now_ns);
   if (leads()) {
     const ChangeContext context = Context(now_ns);
+    TakeNewPools();
+    SpreadPrimaries(context);
     for (ShardMachine& machine : machines_) machine.Advance(context);
     IssueSessions(effects);
   }
   if (wanted_changed_ && !in_flight_) Store(effects);
   if (leads()) SendDirectives(now_ns, answer_to, effects);
   UpdateMap(now_ns);
+}
+
+// A server that has lost its pool may come with another once no configuration
+// counts on the old one.
+void CoordinatorCore::TakeNewPools() {
+  for (proto::StoredServer& entry : *wanted_->mutable_servers()) {
+    const ServerState* server = registry_.Find(entry.server_id());
+    if (server == nullptr || server->report.pool_uuid() == entry.pool_uuid()) {
+      continue;
+    }
+    const bool counted_on = std::any_of(
+        wanted_->shards().begin(), wanted_->shards().end(),
+        [&](const proto::StoredShard& shard) {
+          return std::count(shard.members().begin(), shard.members().end(),
+                            entry.server_id()) > 0;
+        });
+    if (counted_on) continue;
+    entry.set_pool_uuid(server->report.pool_uuid());
+    wanted_changed_ = true;
+  }
+}
+
+// Moves one shard at a time, and only while all are well: a change costs its
+// clients a moment.
+void CoordinatorCore::SpreadPrimaries(const ChangeContext& context) {
+  if (context.now_ns < spread_at_ns_) return;
+  const bool at_rest = std::all_of(
+      machines_.begin(), machines_.end(),
+      [&](const ShardMachine& machine) { return machine.AtRest(context); });
+  if (!at_rest) return;
+  const std::optional<Move> move =
+      NextMove(*stored_, options_.cluster.primaries_on);
+  if (!move) return;
+  // One that did not succeed costs a change each time.
+  spread_pause_ns_ = move == last_move_
+                         ? std::min(2 * spread_pause_ns_, kMaxHintPauseNs)
+                         : options_.spread_pause_ns;
+  last_move_ = move;
+  spread_at_ns_ = context.now_ns + spread_pause_ns_;
+  machines_[move->shard].WantPrimary(move->to);
 }
 
 void CoordinatorCore::Form(int64_t now_ns) {
@@ -233,8 +278,7 @@ proto::Directive CoordinatorCore::DirectiveFor(
   directive.set_shard_count(stored_->shard_count());
   directive.set_segment_bytes(stored_->segment_bytes());
   for (const ShardMachine& machine : machines_) {
-    auto shard = machine.DirectiveFor(context, server);
-    if (shard) *directive.add_shards() = *std::move(shard);
+    *directive.add_shards() = machine.DirectiveFor(context, server);
   }
   AddPeers(server, context, &directive);
   return directive;
@@ -246,7 +290,12 @@ void CoordinatorCore::AddPeers(const ServerState& server,
   for (const auto& [id, peer] : registry_.servers()) {
     const bool there =
         registry_.Present(id, context.silence_ns, context.now_ns);
-    if (id == server.id() || !there) continue;
+    const bool may_connect =
+        there && std::all_of(machines_.begin(), machines_.end(),
+                             [&](const ShardMachine& machine) {
+                               return machine.MayConnect(context, peer);
+                             });
+    if (id == server.id() || !may_connect) continue;
     proto::Peer* entry = directive->add_peers();
     entry->set_server_id(id);
     entry->set_incarnation(peer.incarnation());
@@ -371,7 +420,7 @@ void CoordinatorCore::UpdateMap(int64_t now_ns) {
   map_ = std::move(map);
 }
 
-proto::ClusterStatus CoordinatorCore::Status(int64_t now_ns) const {
+proto::ClusterStatus CoordinatorCore::Status(int64_t now_ns) {
   proto::ClusterStatus status;
   *status.mutable_map() = map_;
   AddReports(registry_, now_ns, &status);
@@ -384,7 +433,24 @@ proto::ClusterStatus CoordinatorCore::Status(int64_t now_ns) const {
                 map_, SilenceNs(), now_ns)) {
     status.add_warnings(std::move(warning));
   }
+  AddFewer(now_ns, &status);
   return status;
+}
+
+// One line per cause, not per shard.
+void CoordinatorCore::AddFewer(int64_t now_ns, proto::ClusterStatus* status) {
+  if (!leads()) return;
+  const ChangeContext context = Context(now_ns);
+  std::map<std::string, std::vector<size_t>> shards_by_cause;
+  for (size_t s = 0; s < machines_.size(); ++s) {
+    std::string why = machines_[s].WhyFewer(context);
+    if (!why.empty()) shards_by_cause[std::move(why)].push_back(s);
+  }
+  for (const auto& [cause, shards] : shards_by_cause) {
+    status->add_warnings(absl::StrCat(shards.size() == 1 ? "shard " : "shards ",
+                                      absl::StrJoin(shards, ", "), ": ",
+                                      cause));
+  }
 }
 
 }  // namespace whale::control

@@ -27,6 +27,7 @@
 #include "control/effects.h"
 #include "control/leases.h"
 #include "control/options.h"
+#include "control/placement.h"
 #include "control/registry.h"
 #include "proto/control.pb.h"
 
@@ -77,7 +78,7 @@ class CoordinatorCore {
   // Changes its version whenever it says something else; versions grow, also
   // from one coordinator to the next.
   const proto::ClusterMap& map() const { return map_; }
-  proto::ClusterStatus Status(int64_t now_ns) const;
+  proto::ClusterStatus Status(int64_t now_ns);
   // Not empty: somebody else leads; this core does nothing any more.
   const std::string& resigned() const { return resigned_; }
   uint64_t session_lease_us() const { return options_.session_lease_us; }
@@ -92,6 +93,9 @@ class CoordinatorCore {
               Effects* effects);
   void NoteDeadPeers(const ServerState& server, int64_t now_ns);
   void Form(int64_t now_ns);
+  void TakeNewPools();
+  void SpreadPrimaries(const ChangeContext& context);
+  void AddFewer(int64_t now_ns, proto::ClusterStatus* status);
   // Everything that follows from an event: changes, the store, directives to
   // whom they are new (to `answer_to` in any case), sessions, the map.
   void Settle(int64_t now_ns, uint32_t answer_to, Effects* effects);
@@ -117,6 +121,10 @@ class CoordinatorCore {
   std::optional<proto::StoredState> wanted_;
   std::optional<proto::StoredState> in_flight_;
   bool wanted_changed_ = false;
+  // The move of a primary that was tried last; the next not before.
+  std::optional<Move> last_move_;
+  int64_t spread_pause_ns_ = 0;
+  int64_t spread_at_ns_ = 0;
   bool retry_store_ = false;
   bool term_stored_ = false;
   // Of a cluster being formed: the processes in its first configuration.

@@ -196,34 +196,23 @@ TEST(Restart, InTheMiddleOfAChangeStartsAgainWithTheNextEpoch) {
   EXPECT_THAT(cluster.Violations(), IsEmpty());
 }
 
-TEST(Away, ShardStaysAsItIsUntilTheServerIsBack) {
+TEST(Away, ShardStaysAsItIsWhileTheLeaseLasts) {
   FakeCluster cluster(ThreeByOne());
   cluster.Form();
   cluster.Kill(3);
   cluster.Settle();
-  cluster.Rounds(5);
+  cluster.Rounds(5);  // 1.5 s; the lease is 2 s
   EXPECT_FALSE(cluster.AllActive());
   EXPECT_THAT(cluster.entry(0).why_not(),
-              HasSubstr("server 3 is away; its shards answer unavailable "
-                        "until it returns"));
+              HasSubstr("server 3 is away; the shard goes on when it returns "
+                        "or its lease is over"));
   EXPECT_EQ(cluster.stored_shard(0).epoch(), 1u);
   EXPECT_EQ(cluster.directive(1, 0).step(), proto::STEP_ACTIVATE);
   cluster.Start(3);
   cluster.Settle();
   EXPECT_TRUE(cluster.AllActive());
   EXPECT_EQ(cluster.stored_shard(0).epoch(), 2u);
-}
-
-TEST(Away, SilentServerCountsAsAwayAndReturnsWithoutAChange) {
-  FakeCluster cluster(ThreeByOne());
-  cluster.Form();
-  cluster.lost_reports = {2};
-  cluster.Rounds(10);  // 3 s; the lease is 2 s
-  EXPECT_THAT(cluster.entry(0).why_not(), HasSubstr("server 2 is silent"));
-  cluster.lost_reports.clear();
-  cluster.Rounds(1);
-  EXPECT_TRUE(cluster.AllActive());
-  EXPECT_EQ(cluster.stored_shard(0).epoch(), 1u);
+  EXPECT_THAT(cluster.stored_shard(0).members(), ElementsAre(1, 2, 3));
 }
 
 TEST(Away, ServerWhoseDataThreadsStandStillHangs) {
@@ -324,28 +313,45 @@ TEST(Stop, RestartedProcessNeedsNoRevocation) {
 
 // ------------------------------------------------------------------- damage
 
-TEST(Damage, ShardWaitsAndSaysWhatToDo) {
+TEST(Damage, DamagedMemberIsLeftOutAndFilledAgain) {
   FakeCluster cluster(ThreeByThree());
   cluster.Form();
   cluster.server(2).shard(1).set_damaged(true);
   cluster.server(2).shard(1).set_damage("segment 4 fails its checksum");
   cluster.Restart(2);
   cluster.Settle();
-  EXPECT_FALSE(cluster.entry(1).active());
-  EXPECT_THAT(cluster.entry(1).why_not(),
-              HasSubstr("segment 4 fails its checksum"));
-  EXPECT_THAT(cluster.entry(1).why_not(),
-              HasSubstr("Bring back the undamaged pool of server 2"));
-  EXPECT_EQ(cluster.stored_shard(1).epoch(), 1u);
-  EXPECT_TRUE(cluster.entry(0).active());  // the others go on
-  // The pool is put back from a good copy.
-  cluster.server(2).shard(1).set_damaged(false);
+  EXPECT_THAT(cluster.stored_shard(1).members(), ElementsAre(3, 1));
+  EXPECT_THAT(cluster.stored_shard(0).members(), ElementsAre(1, 2, 3));
+  EXPECT_TRUE(cluster.entry(0).active());
+  cluster.Rounds(10);
+  EXPECT_TRUE(cluster.AllActive());
+  EXPECT_THAT(cluster.stored_shard(1).members(),
+              testing::UnorderedElementsAre(1, 2, 3));
+  EXPECT_THAT(cluster.Violations(), IsEmpty());
+}
+
+TEST(Damage, TooFewUndamagedMembersMakeTheShardWait) {
+  FakeCluster cluster(ThreeByOne());
+  cluster.Form();
+  for (const uint32_t id : {2, 3}) {
+    cluster.server(id).shard(0).set_damaged(true);
+    cluster.server(id).shard(0).set_damage("segment 4 fails its checksum");
+    cluster.Restart(id);
+  }
+  cluster.Rounds(20);
+  EXPECT_THAT(cluster.entry(0).why_not(),
+              HasSubstr("server 2 is damaged: segment 4 fails its checksum"));
+  EXPECT_THAT(cluster.entry(0).why_not(),
+              HasSubstr("only 1 of the replicas are whole, and 2 are needed"));
+  EXPECT_EQ(cluster.stored_shard(0).epoch(), 1u);
+  // A pool is put back from a good copy.
+  cluster.server(2).shard(0).set_damaged(false);
   cluster.Restart(2);
-  cluster.Settle();
+  cluster.Rounds(10);
   EXPECT_TRUE(cluster.AllActive());
 }
 
-TEST(Damage, IncompleteMemberMakesTheShardWait) {
+TEST(Damage, IncompleteMemberIsLeftOut) {
   FakeCluster cluster(ThreeByOne());
   cluster.Form();
   for (uint32_t id = 1; id <= 3; ++id) {
@@ -355,8 +361,8 @@ TEST(Damage, IncompleteMemberMakesTheShardWait) {
   cluster.server(3).shard(0).set_committed(0);
   cluster.Restart(3);
   cluster.Settle();
-  EXPECT_THAT(cluster.entry(0).why_not(), HasSubstr("server 3 is incomplete"));
-  EXPECT_EQ(cluster.stored_shard(0).epoch(), 1u);
+  EXPECT_THAT(cluster.stored_shard(0).members(), ElementsAre(1, 2));
+  EXPECT_EQ(cluster.stored_shard(0).committed(), kFirst + 4096);
 }
 
 TEST(Damage, OtherPoolThanTheClusterKnewWaits) {
@@ -373,6 +379,135 @@ TEST(Damage, OtherPoolThanTheClusterKnewWaits) {
   cluster.Restart(2);
   cluster.Settle();
   EXPECT_TRUE(cluster.AllActive());
+}
+
+TEST(Damage, OtherPoolIsTakenOnceNobodyCountsOnTheOldOne) {
+  FakeCluster cluster(ThreeByOne());
+  cluster.Form();
+  cluster.server(2).base.set_pool_uuid(std::string(16, 'x'));
+  cluster.Restart(2);
+  cluster.Rounds(10);
+  EXPECT_EQ(cluster.stored().servers(1).pool_uuid(), std::string(16, 'x'));
+  EXPECT_THAT(cluster.stored_shard(0).members(), ElementsAre(1, 3, 2));
+  EXPECT_TRUE(cluster.AllActive());
+  EXPECT_THAT(cluster.Violations(), IsEmpty());
+}
+
+// ------------------------------------------------------------------ failover
+
+TEST(Failover, TheOthersGoOnWhenTheLeaseIsOver) {
+  FakeCluster cluster(ThreeByOne());
+  cluster.Form();
+  for (uint32_t id = 1; id <= 3; ++id) {
+    cluster.server(id).Append(0, 4096, kFirst + 1024);
+  }
+  cluster.Kill(1);
+  cluster.Rounds(8);
+  EXPECT_TRUE(cluster.AllActive());
+  const proto::StoredShard& shard = cluster.stored_shard(0);
+  EXPECT_EQ(shard.epoch(), 2u);
+  EXPECT_THAT(shard.members(), ElementsAre(2, 3));
+  EXPECT_EQ(shard.committed(), kFirst + 4096);
+  EXPECT_THAT(cluster.core().Status(cluster.now_ns).warnings(),
+              testing::Contains(HasSubstr("2 of 3 replicas")));
+  EXPECT_THAT(cluster.Violations(), IsEmpty());
+}
+
+TEST(Failover, WhoIsLeftOutIsRevoked) {
+  FakeCluster cluster(ThreeByOne());
+  cluster.Form();
+  cluster.lost_reports = {1};
+  while (cluster.directive(2, 0).step() != proto::STEP_SEAL) {
+    if (cluster.Step()) continue;
+    cluster.Advance(300 * kMs);
+    cluster.Say(2);
+    cluster.Say(3);
+    ASSERT_LT(cluster.now_ns, 10'000 * kMs);
+  }
+  EXPECT_THAT(cluster.directive(2, 0).revoke(), ElementsAre(1));
+  EXPECT_THAT(cluster.directive(2, 0).members(), ElementsAre(2, 3));
+  // Nobody lets it in again before it has ended its epoch.
+  for (const proto::Peer& peer : cluster.directive(2).peers()) {
+    EXPECT_NE(peer.server_id(), 1u);
+  }
+}
+
+TEST(Failover, WhoReturnsIsTakenInAsTheLastOne) {
+  FakeCluster cluster(ThreeByOne());
+  cluster.Form();
+  cluster.lost_reports = {1};  // it does not know that it is silent
+  cluster.Rounds(10);
+  EXPECT_THAT(cluster.stored_shard(0).members(), ElementsAre(2, 3));
+  cluster.lost_reports.clear();
+  cluster.Say(1);
+  cluster.Settle();
+  EXPECT_EQ(cluster.server(1).shard(0).ended_epoch(),
+            cluster.stored_shard(0).epoch());
+  cluster.Rounds(10);
+  EXPECT_TRUE(cluster.AllActive());
+  EXPECT_THAT(cluster.stored_shard(0).members(), ElementsAre(2, 3, 1));
+  EXPECT_THAT(cluster.Violations(), IsEmpty());
+}
+
+TEST(Failover, TooFewServersWaitAndSaySo) {
+  FakeCluster cluster(ThreeByOne());
+  cluster.Form();
+  cluster.Kill(1);
+  cluster.Kill(2);
+  cluster.Rounds(20);
+  EXPECT_FALSE(cluster.AllActive());
+  EXPECT_EQ(cluster.stored_shard(0).epoch(), 1u);
+  EXPECT_THAT(cluster.entry(0).why_not(),
+              HasSubstr("server 1 is away, server 2 is away; the shard needs 2 "
+                        "replicas to go on and has 1"));
+  cluster.Start(2);
+  cluster.Rounds(2);
+  EXPECT_TRUE(cluster.AllActive());
+  EXPECT_THAT(cluster.stored_shard(0).members(), ElementsAre(2, 3));
+}
+
+TEST(Failover, ServerThatDoesNotDoWhatItIsToldIsLeftOut) {
+  FakeCluster cluster(ThreeByOne());
+  cluster.Form();
+  cluster.server(2).deaf = true;
+  cluster.Restart(3);
+  cluster.Rounds(20);
+  EXPECT_THAT(cluster.stored_shard(0).members(), ElementsAre(1, 3));
+  EXPECT_TRUE(cluster.AllActive());
+  cluster.server(2).deaf = false;
+  cluster.Rounds(20);
+  EXPECT_THAT(cluster.stored_shard(0).members(), ElementsAre(1, 3, 2));
+  EXPECT_THAT(cluster.Violations(), IsEmpty());
+}
+
+TEST(Failover, NewCoordinatorGivesServersTimeToComeBackToIt) {
+  ClusterOptions options = ThreeByOne();
+  options.lease_us = 1'000'000;
+  FakeCluster cluster(options);
+  cluster.Form();
+  cluster.lost_reports = {3};
+  cluster.RestartCoordinator();
+  cluster.Rounds(5);
+  EXPECT_EQ(cluster.stored_shard(0).epoch(), 1u);
+  cluster.Rounds(5);
+  EXPECT_THAT(cluster.stored_shard(0).members(), ElementsAre(1, 2));
+}
+
+TEST(Failover, PrimariesAreSpreadEvenlyAgain) {
+  FakeCluster cluster(ThreeByThree());
+  cluster.Form();
+  cluster.Kill(1);
+  cluster.Rounds(10);
+  cluster.Start(1);
+  cluster.Rounds(40);
+  EXPECT_TRUE(cluster.AllActive());
+  std::set<uint32_t> primaries;
+  for (int s = 0; s < 3; ++s) {
+    EXPECT_EQ(cluster.stored_shard(s).members_size(), 3);
+    primaries.insert(cluster.stored_shard(s).members(0));
+  }
+  EXPECT_THAT(primaries, ElementsAre(1, 2, 3));
+  EXPECT_THAT(cluster.Violations(), IsEmpty());
 }
 
 // ------------------------------------------------------------------- leases

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "common/check.h"
+#include "absl/strings/str_join.h"
 
 namespace whale::control {
 namespace {
@@ -39,51 +39,30 @@ uint64_t RunEnd(const Holding& holding, uint64_t lsn) {
   return end;
 }
 
-// The largest LSN such that each value in [from, it) is held by someone.
-uint64_t UnionEnd(const std::vector<Holding>& holdings, uint64_t from) {
-  uint64_t end = from;
-  for (bool progress = true; progress;) {
-    progress = false;
-    for (const Holding& holding : holdings) {
-      const uint64_t run_end = RunEnd(holding, end);
-      progress |= run_end > end;
-      end = run_end;
-    }
-  }
-  return end;
+bool HasAllBelow(const Holding& holding, uint64_t lsn) {
+  return holding.holes.empty() || holding.holes.front().begin() >= lsn;
 }
 
-// Bytes below `start` whose values `holding` lacks.
-uint64_t MissingBytes(const Holding& holding, uint64_t start) {
-  uint64_t missing = start - std::min(start, holding.announced);
-  uint64_t counted_to = 0;
-  for (const proto::LsnRange& hole : holding.holes) {
-    const uint64_t begin = std::max(hole.begin(), counted_to);
-    const uint64_t end = std::min(hole.end(), start);
-    if (begin >= end) continue;
-    missing += end - begin;
-    counted_to = end;
-  }
-  return missing;
-}
-
-std::vector<uint32_t> PrimaryFirst(const std::vector<Holding>& holdings,
-                                   uint64_t start) {
-  const auto primary = std::min_element(
-      holdings.begin(), holdings.end(), [&](const auto& a, const auto& b) {
-        return MissingBytes(a, start) < MissingBytes(b, start);
-      });
-  std::vector<uint32_t> members = {primary->server};
+// The leader first; null: nobody can lead.
+const Holding* ChoosePrimary(const std::vector<Holding>& holdings,
+                             uint64_t committed, uint32_t wanted) {
+  const Holding* first = nullptr;
   for (const Holding& holding : holdings) {
-    if (holding.server != primary->server) members.push_back(holding.server);
+    if (!HasAllBelow(holding, committed)) continue;
+    if (first == nullptr || holding.server == wanted) first = &holding;
+  }
+  return first;
+}
+
+std::vector<uint32_t> InOrder(const std::vector<Holding>& holdings,
+                              uint32_t primary, uint32_t wanted) {
+  std::vector<uint32_t> members;
+  for (const Holding& holding : holdings) members.push_back(holding.server);
+  for (const uint32_t front : {wanted, primary}) {
+    const auto it = std::find(members.begin(), members.end(), front);
+    if (it != members.end()) std::rotate(members.begin(), it, it + 1);
   }
   return members;
-}
-
-std::string Advice(uint32_t server) {
-  return absl::StrCat(
-      ". Bring back the undamaged pool of server ", server,
-      "; going on without it is not supported yet by this version");
 }
 
 }  // namespace
@@ -107,49 +86,66 @@ std::string WhyNotComplete(const SealedMember& member,
   if (report.damaged()) {
     return absl::StrCat(
         "server ", member.server, " is damaged: ",
-        report.damage().empty() ? "no cause given" : report.damage(),
-        Advice(member.server));
-  }
-  if (report.epoch() > stored.epoch()) {
-    return absl::StrCat(
-        "server ", member.server, " has adopted epoch ", report.epoch(),
-        ", but the configuration store knows only ", stored.epoch(),
-        ": the store is older than the cluster. Bring back the newest store");
+        report.damage().empty() ? "no cause given" : report.damage());
   }
   const uint64_t announced = AnnouncedInHistory(report, stored, first_lsn);
   const uint64_t needed = std::max(stored.committed(), known_committed);
   if (announced < needed) {
-    return absl::StrCat(
-        "server ", member.server, " is incomplete: its log ends at ", announced,
-        ", but all below ", needed, " may be committed", Advice(member.server));
+    return absl::StrCat("server ", member.server,
+                        " is incomplete: its log ends at ", announced,
+                        ", but all below ", needed, " may be committed");
   }
   return "";
 }
 
 absl::StatusOr<Cut> ComputeCut(const proto::StoredShard& stored,
-                               const std::vector<SealedMember>& survivors,
-                               uint64_t first_lsn) {
-  WHALE_CHECK(!survivors.empty());
+                               const std::vector<SealedMember>& members,
+                               const CutRules& rules) {
   uint64_t known_committed = 0;
-  for (const SealedMember& member : survivors) {
+  for (const SealedMember& member : members) {
+    if (member.report->epoch() > stored.epoch()) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "server ", member.server, " has adopted epoch ",
+          member.report->epoch(), ", but the configuration store knows only ",
+          stored.epoch(),
+          ": the store is older than the cluster. Bring back the newest "
+          "store"));
+    }
     // What a damaged member says of itself is not believed.
     if (member.report->damaged()) continue;
     known_committed = std::max(known_committed, member.report->committed());
   }
   std::vector<Holding> holdings;
+  std::vector<std::string> unfit;
   Cut cut;
   cut.committed = UINT64_MAX;
-  for (const SealedMember& member : survivors) {
+  for (const SealedMember& member : members) {
     std::string why =
-        WhyNotComplete(member, stored, first_lsn, known_committed);
-    if (!why.empty()) return absl::FailedPreconditionError(why);
+        WhyNotComplete(member, stored, rules.first_lsn, known_committed);
+    if (!why.empty()) {
+      unfit.push_back(std::move(why));
+      continue;
+    }
     const uint64_t announced =
-        AnnouncedInHistory(*member.report, stored, first_lsn);
+        AnnouncedInHistory(*member.report, stored, rules.first_lsn);
     holdings.push_back(HoldingOf(member, announced));
     cut.committed = std::min(cut.committed, announced);
   }
-  cut.start = UnionEnd(holdings, cut.committed);
-  cut.members = PrimaryFirst(holdings, cut.start);
+  if (holdings.empty() || holdings.size() < rules.least_survivors) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(absl::StrJoin(unfit, "; "), "; only ", holdings.size(),
+                     " of the replicas are whole, and ", rules.least_survivors,
+                     " are needed: bring back the undamaged pool of another"));
+  }
+  const Holding* primary =
+      ChoosePrimary(holdings, cut.committed, rules.wanted_primary);
+  if (primary == nullptr) {
+    return absl::FailedPreconditionError(
+        "no replica that is there has all committed values: the last ones are "
+        "in the pools of servers that are away; bring one of them back");
+  }
+  cut.start = RunEnd(*primary, cut.committed);
+  cut.members = InOrder(holdings, primary->server, rules.wanted_primary);
   return cut;
 }
 

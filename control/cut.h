@@ -40,13 +40,23 @@ std::string WhyNotComplete(const SealedMember& member,
                            const proto::StoredShard& stored, uint64_t first_lsn,
                            uint64_t known_committed);
 
-// The cut of `survivors`, in the order of the stored configuration.
-// `first_lsn`: where logs begin. Errors: kFailedPrecondition: a survivor is
-// damaged or incomplete; the message says which, why and what to do.
-// REQUIRES: survivors is not empty.
+struct CutRules {
+  uint64_t first_lsn = 0;        // where logs begin
+  uint32_t least_survivors = 1;  // with fewer there is no cut
+  // Leads if it has all values below A; else it is the first after the one who
+  // does, where it gets them. 0: nobody in particular.
+  uint32_t wanted_primary = 0;
+};
+
+// The cut of those of `members`, in the order of the stored configuration, that
+// are undamaged and complete; the others are left out of `Cut::members`. The
+// primary is the first that has all values below A, and T the end of what it
+// has: what only others have from there on is not committed. Errors:
+// kFailedPrecondition: too few are left, or none of them has all values; the
+// message says which, why and what to do.
 absl::StatusOr<Cut> ComputeCut(const proto::StoredShard& stored,
-                               const std::vector<SealedMember>& survivors,
-                               uint64_t first_lsn);
+                               const std::vector<SealedMember>& members,
+                               const CutRules& rules);
 
 }  // namespace whale::control
 

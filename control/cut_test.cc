@@ -42,7 +42,8 @@ proto::StoredShard Stored() {
 }
 
 absl::StatusOr<Cut> CutOf(const std::vector<Member>& members,
-                          const proto::StoredShard& stored = Stored()) {
+                          const proto::StoredShard& stored = Stored(),
+                          uint32_t least = 1, uint32_t wanted = 0) {
   std::deque<proto::ShardReport> reports;
   std::vector<SealedMember> sealed;
   for (const Member& member : members) {
@@ -58,7 +59,10 @@ absl::StatusOr<Cut> CutOf(const std::vector<Member>& members,
     }
     sealed.push_back({static_cast<uint32_t>(sealed.size() + 1), &report});
   }
-  return ComputeCut(stored, sealed, kFirst);
+  return ComputeCut(stored, sealed,
+                    {.first_lsn = kFirst,
+                     .least_survivors = least,
+                     .wanted_primary = wanted});
 }
 
 struct Case {
@@ -90,55 +94,45 @@ INSTANTIATE_TEST_SUITE_P(
              500,
              900,
              {1, 2, 3}},
-        Case{"BackupMayBeAheadOfAStalePrimary",
+        // Nobody can have been told of what a survivor has not announced.
+        Case{"WhatOnlyABackupHasIsCut",
              {{500, {}}, {900, {}}, {600, {}}},
              500,
-             900,
-             {2, 1, 3}},
+             500,
+             {1, 2, 3}},
         // Chain backups have announced values that they do not have.
         Case{"HolesOfBackupsDoNotMatterWithThePrimary",
              {{900, {}}, {900, {{500, 900}}}, {900, {{450, 900}}}},
              900,
              900,
              {1, 2, 3}},
-        Case{"HoleAboveANobodyFillsEndsTheLog",
-             {{500, {}}, {900, {{700, 800}}}, {900, {{600, 900}}}},
+        Case{"FirstThatHasAllBelowALeads",
+             {{900, {{500, 700}}}, {900, {}}, {900, {}}},
+             900,
+             900,
+             {2, 1, 3}},
+        Case{"HoleOfThePrimaryAboveAEndsTheLog",
+             {{900, {{700, 800}}}, {500, {}}, {900, {}}},
              500,
              700,
-             {2, 1, 3}},
-        Case{"HolesFillEachOther",
-             {{500, {}}, {900, {{500, 600}}}, {900, {{600, 700}}}},
-             500,
-             900,
-             {2, 1, 3}},
-        Case{"HoleBelowAIsNoReasonToCutThere",
-             {{900, {{450, 500}}}, {900, {{450, 500}}}, {900, {{450, 500}}}},
-             900,
-             900,
              {1, 2, 3}},
-        Case{"FewestHolesLeads",
-             {{900, {{500, 700}}}, {900, {{500, 600}}}, {900, {{400, 700}}}},
-             900,
-             900,
-             {2, 1, 3}},
-        // Value at LSN 600 is nowhere: what follows cannot be kept.
-        Case{"CutIsNeverBelowA",
-             {{600, {{500, 600}}}, {600, {{500, 600}}}, {700, {{500, 700}}}},
-             600,
-             600,
+        Case{"HoleOfThePrimaryAtAEndsTheLogThere",
+             {{900, {{500, 600}}}, {500, {}}, {900, {}}},
+             500,
+             500,
              {1, 2, 3}},
         // A survivor of epoch 3 wrote up to 800; all from 400 on is not of
         // this log.
         Case{"SurvivorThatMissedACutCountsUpToIt",
              {{800, {}, kFirst, 3}, {600, {}}, {600, {}}},
              400,
-             600,
-             {2, 1, 3}},
+             400,
+             {1, 2, 3}},
         Case{"SurvivorThatMissedACutBelowIt",
              {{350, {}, kFirst, 3}, {600, {}}, {600, {}}},
              350,
-             600,
-             {2, 1, 3}},
+             350,
+             {1, 2, 3}},
         Case{"OnlySurvivorsOfTheOldEpoch",
              {{800, {}, kFirst, 3}, {800, {}, kFirst, 3}, {380, {}, kFirst, 3}},
              380,
@@ -157,35 +151,59 @@ TEST(Cut, EpochThatWasNeverStoredCountsUpToTheNextStored) {
   const auto cut = CutOf({{700, {}, kFirst, 4}, {500, {}}, {500, {}}});
   ASSERT_TRUE(cut.ok()) << cut.status();
   EXPECT_EQ(cut->committed, 400u);
-  EXPECT_EQ(cut->start, 500u);
+  EXPECT_EQ(cut->start, 400u);
 }
 
-TEST(Cut, DamagedMemberIsNoSurvivor) {
-  const auto cut =
-      CutOf({{500, {}}, {500, {}}, {500, {}, kFirst, 5, /*damaged=*/true}});
+TEST(Cut, WantedPrimaryLeadsIfItHasAllElseItIsNext) {
+  const Member whole{900, {}};
+  const Member lacks{900, {{500, 600}}};
+  EXPECT_THAT(CutOf({whole, lacks, whole}, Stored(), 1, 3)->members,
+              ElementsAre(3, 1, 2));
+  EXPECT_THAT(CutOf({whole, whole, lacks}, Stored(), 1, 3)->members,
+              ElementsAre(1, 3, 2));
+  EXPECT_THAT(CutOf({whole, whole, whole}, Stored(), 1, 9)->members,
+              ElementsAre(1, 2, 3));
+}
+
+TEST(Cut, WithoutAllValuesBelowAAnywhereTheShardWaits) {
+  const auto cut = CutOf({{900, {{450, 500}}}, {900, {{600, 700}}}});
   EXPECT_EQ(cut.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(cut.status().message()),
-              HasSubstr("server 3 is damaged"));
+              HasSubstr("no replica that is there has all committed values"));
+}
+
+TEST(Cut, DamagedMemberIsLeftOutIfEnoughAreLeft) {
+  const std::vector<Member> members = {
+      {500, {}, kFirst, 5, /*damaged=*/true}, {500, {}}, {600, {}}};
+  const auto cut = CutOf(members, Stored(), 2);
+  ASSERT_TRUE(cut.ok()) << cut.status();
+  EXPECT_THAT(cut->members, ElementsAre(2, 3));
+  const absl::Status status = CutOf(members, Stored(), 3).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("server 1 is damaged"));
 }
 
 TEST(Cut, WhatADamagedMemberSaysIsCommittedIsNotBelieved) {
   const auto cut = CutOf({{500, {}}, {500, {}, 999'999, 5, /*damaged=*/true}});
-  EXPECT_THAT(std::string(cut.status().message()),
-              HasSubstr("server 2 is damaged"));
+  ASSERT_TRUE(cut.ok()) << cut.status();
+  EXPECT_THAT(cut->members, ElementsAre(1));
 }
 
 TEST(Cut, MemberBelowTheCommittedOfItsConfigurationIsIncomplete) {
-  const auto cut = CutOf({{500, {}}, {299, {}}, {500, {}}});
-  EXPECT_THAT(std::string(cut.status().message()),
+  const std::vector<Member> members = {{500, {}}, {299, {}}, {500, {}}};
+  EXPECT_THAT(CutOf(members)->members, ElementsAre(1, 3));
+  EXPECT_EQ(CutOf(members)->committed, 500u);
+  EXPECT_THAT(std::string(CutOf(members, Stored(), 3).status().message()),
               HasSubstr("server 2 is incomplete: its log ends at 299, but all "
                         "below 300"));
-  EXPECT_TRUE(CutOf({{500, {}}, {300, {}}, {500, {}}}).ok());
+  EXPECT_EQ(CutOf({{500, {}}, {300, {}}, {500, {}}})->committed, 300u);
 }
 
 TEST(Cut, MemberBelowACommitWatermarkThatAnyoneKnowsIsIncomplete) {
   const auto cut = CutOf({{600, {}, 550}, {500, {}}, {600, {}}});
-  EXPECT_THAT(std::string(cut.status().message()),
-              HasSubstr("server 2 is incomplete"));
+  ASSERT_TRUE(cut.ok()) << cut.status();
+  EXPECT_THAT(cut->members, ElementsAre(1, 3));
+  EXPECT_EQ(cut->committed, 600u);
 }
 
 TEST(Cut, StoreThatIsOlderThanAMemberIsRefused) {

@@ -95,6 +95,16 @@ bool FakeServer::ObeyShard(const proto::ShardDirective& directive) {
         own.set_phase(proto::SHARD_ACTIVE);
       }
       break;
+    case proto::STEP_LEARN:
+      if (epoch < own.epoch()) break;
+      own.set_ended_epoch(std::max(own.ended_epoch(), epoch));
+      own.set_phase(proto::SHARD_LEARNING);
+      own.set_epoch(epoch);
+      own.set_announced(directive.start());
+      own.set_durable(directive.start());
+      own.clear_holes();
+      own.clear_damaged();
+      break;
     default:
       break;
   }
@@ -103,8 +113,9 @@ bool FakeServer::ObeyShard(const proto::ShardDirective& directive) {
 
 void FakeServer::Adopt(const proto::ShardDirective& directive,
                        proto::ShardReport* own) {
-  const bool there =
-      own->epoch() == directive.epoch() && own->phase() >= proto::SHARD_ADOPTED;
+  const bool there = own->epoch() == directive.epoch() &&
+                     (own->phase() == proto::SHARD_ADOPTED ||
+                      own->phase() == proto::SHARD_ACTIVE);
   if (there) return;
   if (own->phase() == proto::SHARD_RECOVERED) {
     violations.push_back(absl::StrCat("server ", id(), " shall resume shard ",
@@ -254,7 +265,8 @@ void FakeCluster::Deliver(const SendDirective& send) {
   const bool changed = server.Obey(send.directive);
   for (const proto::ShardDirective& shard : send.directive.shards()) {
     const proto::ShardReport& own = server.shard(shard.shard());
-    if (own.phase() >= proto::SHARD_ADOPTED) {
+    if (own.phase() == proto::SHARD_ADOPTED ||
+        own.phase() == proto::SHARD_ACTIVE) {
       adopted_.insert({shard.shard(), own.epoch(), server.id()});
     }
   }

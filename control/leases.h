@@ -34,6 +34,7 @@ class Leases {
   }
 
   void NoteConfigured(uint64_t lease_us);
+  int64_t leading_since_ns() const { return leading_since_ns_; }
 
   // The leadership ends at `until_ns` unless it is prolonged; INT64_MAX: it
   // does not.

@@ -40,6 +40,11 @@ struct CoreOptions {
   // A hint about a dead connection that persists is acted upon again after
   // this time.
   int64_t hint_pause_ns = 1'000'000'000;
+  // So long after a coordinator began, a server from which it has not heard yet
+  // may still be on its way back to it.
+  int64_t register_grace_ns = 2'000'000'000;
+  // Between two shards whose primary is moved to spread them evenly.
+  int64_t spread_pause_ns = 2'000'000'000;
   uint64_t session_lease_us = 60'000'000;
   std::string description;  // version and store, for status
 };

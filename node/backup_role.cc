@@ -217,6 +217,13 @@ void BackupRole::AnnounceFinally() {
   state_->Apply();
 }
 
+bool BackupRole::MayLandAt(ServerId peer) const {
+  const size_t position = *configuration_.PositionOf(context_->options.id);
+  const bool progress = progress_in_flight_ && configuration_.primary() == peer;
+  return progress || (forwarder_ && forwarder_->in_flight() > 0 &&
+                      configuration_.SuccessorOf(position) == peer);
+}
+
 bool BackupRole::Forward() {
   if (!forwarder_ || forwarder_->sent() >= state_->backup_log.durable()) {
     return false;

@@ -51,17 +51,18 @@ class BackupRole {
   // The same, values from the predecessor included: before the report that ends
   // the epoch.
   void AnnounceFinally();
-  // Nothing posted is in flight.
-  bool drained() const {
-    return !progress_in_flight_ &&
-           (!forwarder_ || forwarder_->in_flight() == 0);
-  }
+  // Something posted may still land at `peer`.
+  bool MayLandAt(ServerId peer) const;
   // The whole turn, if it is due. True if there was anything to do.
   bool Turn();
   int64_t NextDeadlineNs() const { return next_turn_ns_; }
 
-  // Something delivered could not be announced yet: reads cannot be served.
-  bool behind() const { return announcer_.behind(); }
+  // Something delivered could not be announced yet, or this server has just
+  // joined and lacks what was committed before: reads cannot be served.
+  bool behind() const {
+    return announcer_.behind() ||
+           state_->backup_log.announced() < configuration_.committed_start;
+  }
   // The ring of this epoch holds the metadata of all holes (again).
   bool caught_up() const { return announcer_.announced() >= caught_up_at_; }
   std::optional<Lsn> damage() const;

@@ -15,10 +15,11 @@ namespace whale::node {
 
 struct Configuration {
   Epoch epoch;
-  std::vector<ServerId> members;  // R0 .. Rn-1
-  Lsn committed_start;            // A
-  Lsn start;                      // T
-  uint32_t mirrors = 0;           // m
+  std::vector<ServerId> members;       // R0 .. Rn-1
+  std::vector<Incarnation> processes;  // of the members
+  Lsn committed_start;                 // A
+  Lsn start;                           // T
+  uint32_t mirrors = 0;                // m
   uint64_t by_value_max_bytes = 0;
   uint64_t window_bytes = 0;
 
@@ -52,6 +53,9 @@ inline Configuration ConfigurationOf(const proto::ShardDirective& directive) {
   configuration.epoch = Epoch(directive.epoch());
   for (const uint32_t id : directive.members()) {
     configuration.members.emplace_back(id);
+  }
+  for (const uint64_t incarnation : directive.member_incarnations()) {
+    configuration.processes.emplace_back(incarnation);
   }
   configuration.committed_start = Lsn(directive.committed());
   configuration.start = Lsn(directive.start());

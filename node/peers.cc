@@ -37,6 +37,7 @@ std::vector<fabric::ConnectionId> Peers::Reconcile(
     const ServerId id(wanted.server_id());
     if (id == context_->options.id) continue;
     Peer& peer = peers_[id];
+    peer.barred = false;
     if (peer.incarnation.value() == wanted.incarnation() &&
         peer.address == wanted.fabric_address()) {
       continue;
@@ -108,7 +109,7 @@ int64_t Peers::NextDeadlineNs() const {
 void Peers::OnConnectRequest(const fabric::Event& event,
                              const wire::Hello& hello) {
   const auto it = peers_.find(ServerId(hello.from_server));
-  if (it == peers_.end() ||
+  if (it == peers_.end() || it->second.barred ||
       it->second.incarnation.value() != hello.from_incarnation) {
     context_->fabric->Reject(event.connection,
                              "this incarnation is not in the configuration "
@@ -201,17 +202,24 @@ void Peers::SendOutbox(Peer& peer) {
   }
 }
 
-bool Peers::Revoke(ServerId id) {
-  Peer* peer = Find(id);
-  if (peer != nullptr) {
-    for (fabric::ConnectionId* connection :
-         {&peer->in_delivery, &peer->in_chain}) {
-      if (connection->value == 0) continue;
-      by_connection_.erase(*connection);
-      unfenced_.push_back(*connection);
-      *connection = {};
-    }
+void Peers::Bar(Peer& peer) {
+  peer.barred = true;
+  for (fabric::ConnectionId* connection : {&peer.in_delivery, &peer.in_chain}) {
+    if (connection->value == 0) continue;
+    by_connection_.erase(*connection);
+    unfenced_.push_back(*connection);
+    *connection = {};
   }
+}
+
+bool Peers::Revoke(ServerId id) {
+  if (Peer* peer = Find(id)) Bar(*peer);
+  Turn();
+  return unfenced_.empty();
+}
+
+bool Peers::RevokeAll() {
+  for (auto& [id, peer] : peers_) Bar(peer);
   Turn();
   return unfenced_.empty();
 }

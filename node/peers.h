@@ -36,6 +36,9 @@ struct Peer {
   bool delivery_up = false;  // of the outgoing ones
   bool chain_up = false;
   int64_t retry_at_ns = 0;
+  // Nothing is let in until the coordinator names the peer again: it may still
+  // believe in an epoch that has ended here.
+  bool barred = false;
   std::deque<std::string> outbox;  // messages that wait for the connection
 
   bool up() const { return delivery_up && chain_up; }
@@ -69,13 +72,17 @@ class Peers {
 
   // Nothing of a dead or revoked connection can land any more.
   bool AllFenced() const { return unfenced_.empty(); }
-  // Takes away all rights of this server's connections into our memory.
-  // False: a writer is stuck in mid-copy; try again.
+  // Takes away all rights of this server's connections into our memory, and
+  // lets no new one in until a directive names it. False: a writer is stuck in
+  // mid-copy; try again.
   bool Revoke(ServerId id);
+  // The same for everybody.
+  bool RevokeAll();
 
  private:
   void Dial(Peer& peer);
   void Drop(Peer& peer, std::vector<fabric::ConnectionId>* closed);
+  void Bar(Peer& peer);
   void SendOutbox(Peer& peer);
   void OnUp(Peer& peer, fabric::ConnectionId connection);
   void OnDown(Peer& peer, fabric::ConnectionId connection);

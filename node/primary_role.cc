@@ -298,6 +298,19 @@ void PrimaryRole::OnCannotGrant(ServerId from, uint64_t segment) {
   UpdateWritable();
 }
 
+void PrimaryRole::OnWantSegments(ServerId from, uint64_t first) {
+  const uint64_t last =
+      std::min(state_->log.SegmentOf(state_->committed),
+               std::max<uint64_t>(first, 1) + wire::kMaxGrantsPerMessage - 1);
+  GrantSegments(from, std::max<uint64_t>(first, 1), last);
+  wire::CopyLimit limit{};
+  limit.header = {.type = wire::PeerMessageType::kCopyLimit,
+                  .shard = state_->shard.value(),
+                  .epoch = configuration_.epoch.value()};
+  limit.committed = state_->committed.value();
+  peers_->Send(from, std::as_bytes(std::span(&limit, 1)));
+}
+
 void PrimaryRole::OnConnectionLost(fabric::ConnectionId connection) {
   AbandonPulls(connection);
   for (Backup& backup : backups_) {
@@ -557,12 +570,14 @@ void PrimaryRole::Stop() {
   });
 }
 
-bool PrimaryRole::drained() const {
-  const bool delivered =
-      std::all_of(backups_.begin(), backups_.end(), [](const Backup& backup) {
-        return !backup.sender || backup.sender->in_flight() == 0;
-      });
-  return delivered && (!forwarder_ || forwarder_->in_flight() == 0);
+bool PrimaryRole::MayLandAt(ServerId peer) const {
+  const bool chained = forwarder_ && configuration_.SuccessorOf(0) == peer &&
+                       forwarder_->in_flight() > 0;
+  return chained || std::any_of(backups_.begin(), backups_.end(),
+                                [peer](const Backup& backup) {
+                                  return backup.id == peer && backup.sender &&
+                                         backup.sender->in_flight() > 0;
+                                });
 }
 
 }  // namespace whale::node

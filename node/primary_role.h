@@ -53,6 +53,9 @@ class PrimaryRole final : private primary::OrderingEffects,
   bool OnSegmentGrants(ServerId from,
                        std::span<const wire::SegmentGrantEntry> grants);
   void OnCannotGrant(ServerId from, uint64_t segment);
+  // A learner asks where segments from `first` on lie, and up to where it may
+  // copy.
+  void OnWantSegments(ServerId from, uint64_t first);
 
   void OnCompletion(const WorkCookie& cookie, const fabric::Event& event);
   void OnConnectionLost(fabric::ConnectionId connection);
@@ -63,9 +66,9 @@ class PrimaryRole final : private primary::OrderingEffects,
   // Ends the role as a sender: whoever waits is told to ask again. No Turn
   // after it.
   void Stop();
-  // Nothing posted is in flight, and no connection broke with something in
-  // flight that may land yet.
-  bool drained() const;
+  // Something posted may still land at `peer`: it is in flight, or was when the
+  // connection broke.
+  bool MayLandAt(ServerId peer) const;
 
   // Writes are taken: every backup is ready and the epoch has its first record.
   bool open() const { return begun_; }

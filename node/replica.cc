@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/planted_bug.h"
+#include "node/grants.h"
 #include "proto/peer_messages.h"
 
 namespace whale::node {
@@ -168,6 +169,10 @@ void Replica::OnPeerMessage(ServerId from, std::span<const std::byte> message) {
     return;
   }
   std::memcpy(&header, message.data(), sizeof(header));
+  if (learner_ != nullptr && header.epoch == learner_->epoch().value()) {
+    if (from == learner_->source()) TakeCopyMessage(header, message);
+    return;
+  }
   const bool active = phase_ == proto::SHARD_ACTIVE;
   const uint64_t epoch = active ? configuration_->epoch.value() : 0;
   if (active && header.epoch == epoch) {
@@ -175,8 +180,26 @@ void Replica::OnPeerMessage(ServerId from, std::span<const std::byte> message) {
     BreakWith(from, absl::StrCat("sent message ", static_cast<int>(header.type),
                                  " that makes no sense here"));
   } else if (header.epoch > epoch &&
-             header.type != wire::PeerMessageType::kWake) {
+             header.type != wire::PeerMessageType::kWake &&
+             header.type != wire::PeerMessageType::kWantSegments &&
+             header.type != wire::PeerMessageType::kCopyLimit) {
     early_.Keep(from, Epoch(header.epoch), message);
+  }
+}
+
+void Replica::TakeCopyMessage(const wire::PeerHeader& header,
+                              std::span<const std::byte> message) {
+  wire::CopyLimit limit;
+  std::vector<wire::SegmentGrantEntry> grants;
+  if (header.type == wire::PeerMessageType::kCopyLimit &&
+      ReadMessage(message, &limit)) {
+    learner_->OnCopyLimit(limit);
+  } else if (header.type == wire::PeerMessageType::kSegmentGrants &&
+             ReadGrants(message, header, &grants) &&
+             CoverSegments(grants, state_.log)) {
+    learner_->OnSegmentGrants(grants);
+  } else {
+    ++context_->counters.bad_messages;
   }
 }
 
@@ -210,6 +233,13 @@ bool Replica::TakeMessage(ServerId from, std::span<const std::byte> message) {
     case wire::PeerMessageType::kWake:
       if (backup_) backup_->OnWake();
       return true;
+    case wire::PeerMessageType::kWantSegments:
+      // Asked again and again: a request that comes late does no harm.
+      if (!ReadGrants(message, header, &grants)) return false;
+      if (primary_) primary_->OnWantSegments(from, grants.front().number);
+      return true;
+    case wire::PeerMessageType::kCopyLimit:
+      return false;
   }
   return false;
 }
@@ -234,9 +264,14 @@ void Replica::OnImmediate() {
 
 void Replica::OnCompletion(const WorkCookie& cookie,
                            const fabric::Event& event) {
-  if (phase_ != proto::SHARD_ACTIVE ||
-      cookie.epoch_low !=
-          static_cast<uint32_t>(configuration_->epoch.value())) {
+  if (cookie.kind == WorkKind::kCopy) {
+    if (learner_) learner_->OnCompletion(event);
+    return;
+  }
+  const bool goes_on = phase_ == proto::SHARD_ACTIVE ||
+                       (Planted(PlantedBug::kFencedServes) && configuration_);
+  if (!goes_on || cookie.epoch_low !=
+                      static_cast<uint32_t>(configuration_->epoch.value())) {
     return;
   }
   switch (cookie.kind) {
@@ -257,7 +292,8 @@ void Replica::OnCompletion(const WorkCookie& cookie,
       if (reads_) reads_->OnCompletion(cookie, event);
       return;
     case WorkKind::kValueAnswer:
-      return;  // signaled only so that the send queue empties
+    case WorkKind::kCopy:
+      return;  // signaled only so that the send queue empties; handled above
     case WorkKind::kEpochCell:
       if (confirm_) confirm_->OnCompletion(cookie, event);
       return;
@@ -286,7 +322,17 @@ void Replica::CollectBroken(std::vector<ServerId>* broken) const {
 
 bool Replica::Turn() {
   Reconcile();
-  if (stopping_ || phase_ != proto::SHARD_ACTIVE) return false;
+  if (learner_ != nullptr) {
+    const bool busy = learner_->Turn();
+    if (learner_->TakeCaughtUp()) ++report_generation_;
+    if (note_.empty()) note_ = learner_->note();
+    SaveWatermarks();
+    return busy;
+  }
+  if ((stopping_ || phase_ != proto::SHARD_ACTIVE) &&
+      !Planted(PlantedBug::kFencedServes)) {
+    return false;
+  }
   bool busy = false;
   if (primary_) busy |= primary_->Turn();
   if (backup_) {
@@ -306,6 +352,7 @@ bool Replica::Turn() {
 int64_t Replica::NextDeadlineNs() const {
   // Reconciling waits for connections; they are tried again by the peers.
   int64_t deadline = INT64_MAX;
+  if (learner_ != nullptr) return learner_->NextDeadlineNs();
   if (stopping_ || phase_ != proto::SHARD_ACTIVE) return deadline;
   if (primary_) deadline = std::min(deadline, primary_->NextDeadlineNs());
   if (backup_) deadline = std::min(deadline, backup_->NextDeadlineNs());
@@ -343,6 +390,7 @@ void Replica::FillReport(proto::ShardReport* report) const {
     added->set_begin(hole.begin.value());
     added->set_end(hole.end.value());
   });
+  for (const ServerId peer : unreached_) report->add_unreached(peer.value());
   int64_t lag_since_ns = context_->now_ns;
   if (primary_) {
     report->set_replicated(primary_->replicated().value());

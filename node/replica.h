@@ -16,6 +16,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -31,6 +32,7 @@
 #include "node/epoch_confirm.h"
 #include "node/get.h"
 #include "node/landing.h"
+#include "node/learner.h"
 #include "node/lease.h"
 #include "node/peers.h"
 #include "node/primary_role.h"
@@ -102,13 +104,21 @@ class Replica final : private ReadGate {
   // replica_change.cc
   void Reconcile();
   void BeginStop(Epoch ended);
-  // Nothing that this server posted can land at a peer any more.
+  // Nothing that this server posted can land any more at those who go on.
   bool Drained() const;
+  bool MayLandAt(ServerId peer, Incarnation incarnation) const;
+  void NoteUndrained();
   void FinishStop();
   bool Seal();
   void Adopt();
   bool Activate();
   bool PeersAreUp(const Configuration& configuration);
+  // replica_learn.cc
+  void Learn();
+  void BeginLearning(Epoch epoch);
+  void Wipe();
+  // False: it still copies.
+  bool EndLearning();
   void EndRoles();
   void PersistAll();
   void SaveState();
@@ -117,6 +127,9 @@ class Replica final : private ReadGate {
   void SetPhase(proto::ShardPhase phase);
 
   void ServeAsPrimary(const Get& get);
+  // From the primary, while this server copies its log.
+  void TakeCopyMessage(const wire::PeerHeader& header,
+                       std::span<const std::byte> message);
   // False: what the message was to set up cannot be.
   bool TakeMessage(ServerId from, std::span<const std::byte> message);
   // The epoch cannot go on with this member, which `why`: the coordinator and
@@ -148,11 +161,19 @@ class Replica final : private ReadGate {
   // The connections to the other members that this epoch began with.
   struct Used {
     ServerId member;
+    Incarnation incarnation;
     fabric::ConnectionId delivery;
     fabric::ConnectionId chain;
     bool broken = false;
   };
   std::vector<Used> used_;
+  // Whoever something was in flight to when a role ended here.
+  std::vector<std::pair<ServerId, Incarnation>> undrained_;
+  // Others may have rights into this server's memory from an epoch that it was
+  // active in.
+  bool exposed_ = false;
+  std::vector<ServerId> unreached_;
+  std::unique_ptr<Learner> learner_;
   std::unique_ptr<PrimaryRole> primary_;
   std::unique_ptr<EpochConfirm> confirm_;
   std::unique_ptr<BackupRole> backup_;

@@ -26,7 +26,10 @@ void Replica::OnDirective(const proto::ShardDirective& directive) {
 
 void Replica::Reconcile() {
   note_.clear();
+  unreached_.clear();
   const Epoch epoch(wanted_.epoch());
+  if (wanted_.step() == proto::STEP_LEARN) return Learn();
+  if (learner_ != nullptr && !EndLearning()) return;
   switch (wanted_.step()) {
     case proto::STEP_STOP:
       if (epoch > saved_.ended_epoch) BeginStop(epoch);
@@ -54,7 +57,7 @@ void Replica::Reconcile() {
 }
 
 void Replica::BeginStop(Epoch ended) {
-  if (!stopping_) {
+  if (!stopping_ && !Planted(PlantedBug::kFencedServes)) {
     if (primary_ != nullptr) primary_->Stop();
     if (reads_ != nullptr) reads_->Stop();
     if (confirm_ != nullptr) confirm_->Stop();
@@ -65,19 +68,52 @@ void Replica::BeginStop(Epoch ended) {
   SaveState();
 }
 
+// Who is left out, or has restarted since, does not matter: the first revokes
+// everything before it takes part in anything again, the memory of the second
+// belongs to another process now.
 bool Replica::Drained() const {
-  return (primary_ == nullptr || primary_->drained()) &&
-         (backup_ == nullptr || backup_->drained());
+  for (int i = 0; i < wanted_.members_size(); ++i) {
+    const Incarnation incarnation(i < wanted_.member_incarnations_size()
+                                      ? wanted_.member_incarnations(i)
+                                      : 0);
+    if (MayLandAt(ServerId(wanted_.members(i)), incarnation)) return false;
+  }
+  return true;
+}
+
+// `incarnation` 0: whichever.
+bool Replica::MayLandAt(ServerId peer, Incarnation incarnation) const {
+  const auto same = [incarnation](Incarnation other) {
+    return incarnation == Incarnation() || incarnation == other;
+  };
+  for (const auto& [member, process] : undrained_) {
+    if (member == peer && same(process)) return true;
+  }
+  for (const Used& used : used_) {
+    if (used.member != peer || !same(used.incarnation)) continue;
+    return (primary_ != nullptr && primary_->MayLandAt(peer)) ||
+           (backup_ != nullptr && backup_->MayLandAt(peer));
+  }
+  return false;
+}
+
+void Replica::NoteUndrained() {
+  for (const Used& used : used_) {
+    if (MayLandAt(used.member, used.incarnation)) {
+      undrained_.emplace_back(used.member, used.incarnation);
+    }
+  }
 }
 
 void Replica::FinishStop() {
   stopping_ = false;
-  if (primary_ != nullptr) {
+  if (primary_ != nullptr && !Planted(PlantedBug::kFencedServes)) {
     // What clients had not handed over yet was never delivered to anybody.
     const Lsn ready = primary_->ready_end();
     state_.Discard(ready);
     state_.log.set_end(ready);
   }
+  NoteUndrained();
   SetPhase(proto::SHARD_STOPPED);
   if (Planted(PlantedBug::kFencedServes)) return;
   reads_.reset();
@@ -118,6 +154,7 @@ bool Replica::Seal() {
 }
 
 void Replica::EndRoles() {
+  NoteUndrained();
   reads_.reset();
   confirm_.reset();
   primary_.reset();
@@ -153,7 +190,8 @@ void Replica::Adopt() {
   state_.log.set_end(start);
   // While the last epoch's ring is not complete, the one before it still has
   // metadata of holes that nothing else has; then that is kept.
-  if (ring_is_complete_ || Planted(PlantedBug::kRingDropped)) {
+  if (ring_is_complete_ || state_.backup_log.hole_count() == 0 ||
+      Planted(PlantedBug::kRingDropped)) {
     saved_.ring = 1 - saved_.ring;
   }
   ring_is_complete_ = false;
@@ -169,17 +207,21 @@ void Replica::Adopt() {
 }
 
 bool Replica::PeersAreUp(const Configuration& configuration) {
-  for (const ServerId member : configuration.members) {
+  for (size_t i = 0; i < configuration.members.size(); ++i) {
+    const ServerId member = configuration.members[i];
     if (member == context_->options.id) continue;
     const Peer* peer = peers_->Find(member);
-    if (peer == nullptr || !peer->up()) {
-      note_ = "shard " + std::to_string(shard_.value()) +
-              " waits for the data connection to server " +
-              std::to_string(member.value());
-      return false;
-    }
+    // Another process of that server takes no part.
+    const bool is_member = peer != nullptr &&
+                           i < configuration.processes.size() &&
+                           peer->incarnation == configuration.processes[i];
+    if (is_member && peer->up()) continue;
+    unreached_.push_back(member);
+    note_ = "shard " + std::to_string(shard_.value()) +
+            " waits for the data connection to server " +
+            std::to_string(member.value());
   }
-  return true;
+  return unreached_.empty();
 }
 
 bool Replica::Activate() {
@@ -198,8 +240,12 @@ bool Replica::Activate() {
   for (const ServerId member : configuration.members) {
     if (member == context_->options.id) continue;
     const Peer* peer = peers_->Find(member);
-    used_.push_back({member, peer->out_delivery, peer->out_chain});
+    used_.push_back(
+        {member, peer->incarnation, peer->out_delivery, peer->out_chain});
   }
+  // Members that something was in flight to have revoked it.
+  undrained_.clear();
+  exposed_ = true;
   answers_.set_epoch(epoch);
   lease_from_sequence_ = next_sequence_;
   if (*position == 0) {

@@ -74,12 +74,16 @@ Lsn Replica::KnownCommitted() const {
 // that it survived by chance and the records before it did not. But it was
 // posted only after the one before it was durable, so that one's claim holds;
 // and if the other slot is torn, a still newer one was being written over it.
+// The first one of an epoch proves only that what it calls committed in that
+// epoch was durable at all; what was so before (A) a new member may still lack.
 Lsn Replica::DeliveredFloor() const {
   const auto [newer, older] =
       metadata_mcast::WholePair<metadata_mcast::DeliveryCell>(
           context_->pool->Area(shard_).delivery_cells, saved_.epoch);
   if (older.sequence != 0) return Lsn(older.delivered);
-  return newer.sequence > 1 ? Lsn(newer.delivered) : Lsn(newer.committed);
+  if (newer.sequence > 1) return Lsn(newer.delivered);
+  const Lsn committed(newer.committed);
+  return committed > saved_.committed_start ? committed : Lsn();
 }
 
 void Replica::RecoverRecords() {

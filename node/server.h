@@ -47,6 +47,7 @@ struct ServerOptions {
   std::function<void(std::string_view)> warn;
   // Times stages by the processor's cycle counter, which a simulation has not.
   bool measure_stages = false;
+  int64_t copy_bytes_per_second = 256 << 20;  // of a learner, per shard
   int64_t spin_ns = 20'000;  // before sleeping (the process shell's concern
                              // and the slow timer's)
 };

@@ -22,6 +22,8 @@ enum class PeerMessageType : uint8_t {
                         // primary -> backup: to read
   kCannotGrant = 5,     // backup -> primary: no room for this segment
   kWake = 6,            // look at your cells now
+  kWantSegments = 7,    // learner -> primary: to read, from `number` on
+  kCopyLimit = 8,       // primary -> learner: up to where it may copy
 };
 
 struct PeerHeader {
@@ -60,8 +62,15 @@ struct SuccessorReady {
 };
 static_assert(sizeof(SuccessorReady) == 48);
 
+struct CopyLimit {
+  PeerHeader header;
+  uint64_t committed;  // LSN
+};
+static_assert(sizeof(CopyLimit) == 24);
+
 struct SegmentGrantEntry {
-  uint64_t number;  // of the segment; in kCannotGrant `grant` is zero
+  // Of the segment; in kCannotGrant and kWantSegments `grant` is zero.
+  uint64_t number;
   BufferGrant grant;
 };
 static_assert(sizeof(SegmentGrantEntry) == 32);

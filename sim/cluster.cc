@@ -151,6 +151,28 @@ std::string Cluster::Failure() const {
   return "";
 }
 
+bool Cluster::IsWhole() {
+  const proto::ClusterMap* map = coordinator_->map();
+  if (map == nullptr || map->shards().empty()) return false;
+  for (const proto::ShardEntry& entry : map->shards()) {
+    if (!entry.active() ||
+        entry.members_size() != static_cast<int>(servers_.size())) {
+      return false;
+    }
+    for (const auto& server : servers_) {
+      if (!server->running()) return false;
+      const proto::ShardReport& report = server->server()->last_report().shards(
+          static_cast<int>(entry.shard()));
+      if (report.epoch() != entry.epoch() ||
+          report.phase() != proto::SHARD_ACTIVE ||
+          report.durable() < report.history().rbegin()->start()) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
 void Cluster::Calm() {
   setup_.control_loss = 0;
   setup_.control_delay_ns = std::min(setup_.control_delay_ns, kMillisecond);
@@ -170,6 +192,12 @@ int64_t Cluster::Arrival(uint32_t from, uint32_t to, int64_t* last_ns) {
 
 void Cluster::ToCoordinator(ServerNode* server,
                             const proto::ServerReport& report) {
+  for (const proto::ShardReport& shard : report.shards()) {
+    // Memory keeps what its domain promises: nothing can be damaged.
+    if (!shard.damaged() || !failure_.empty()) continue;
+    failure_ = absl::StrCat("server ", server->node(), " says that shard ",
+                            shard.shard(), " is damaged: ", shard.damage());
+  }
   const int64_t at =
       Arrival(server->node(), kCoordinatorNode,
               &reports_until_[{server->node(), report.incarnation()}]);

@@ -57,6 +57,7 @@ class Cluster {
   SimNetwork& network() { return network_; }
   const ClusterSetup& setup() const { return setup_; }
   CoordinatorNode& coordinator() { return *coordinator_; }
+  const SimConfigStore& store() const { return store_; }
   size_t server_count() const { return servers_.size(); }
   ServerNode& server(size_t index) { return *servers_[index]; }
   // All node numbers that can fail or be cut off, the coordinator's included.
@@ -73,6 +74,9 @@ class Cluster {
                         std::function<void()> then);
   // Not empty: a server could not recover, or was refused.
   std::string Failure() const;
+  // Every replica of every shard serves, and has all values of the epochs
+  // before: any mirrors of them may be lost.
+  bool IsWhole();
   // No more trouble on the control channel.
   void Calm();
 

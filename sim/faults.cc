@@ -12,7 +12,8 @@ const char* FaultName(Fault fault) {
       "power-all",         "pause-server",      "slow-server",
       "cut-one-way",       "cut-both-ways",     "kill-connection",
       "crash-coordinator", "pause-coordinator", "kill-client",
-      "pause-client"};
+      "pause-client",      "long-crash",        "long-pause",
+      "no-coordinator",    "lose-pool"};
   return kNames[static_cast<size_t>(fault)];
 }
 
@@ -45,7 +46,7 @@ void Faults::Inject(Fault fault) {
   switch (fault) {
     case Fault::kCrashServer:
     case Fault::kPowerServer:
-      return CrashServer(AnyServer(), fault == Fault::kPowerServer);
+      return CrashServer(AnyServer(), fault == Fault::kPowerServer, DownTime());
     case Fault::kCrashAllServers:
     case Fault::kPowerAll:
       return CrashAll(fault == Fault::kPowerAll);
@@ -71,13 +72,52 @@ void Faults::Inject(Fault fault) {
       workload_->client(world.random().Below(workload_->client_count()))
           .PauseUntil(world.now_ns() + DownTime());
       return;
+    case Fault::kLongCrash: {
+      const bool power = cluster_->setup().survives == pmem::Survives::kPower;
+      return CrashServer(AnyServer(), power && world.random().Chance(0.5),
+                         LongTime());
+    }
+    case Fault::kLongPause:
+      return cluster_->server(AnyServer())
+          .PauseUntil(world.now_ns() + LongTime());
+    case Fault::kNoCoordinator:
+      return CutFromCoordinator();
+    case Fault::kLosePool:
+      if (cluster_->setup().mirrors > 0 && cluster_->IsWhole()) {
+        LosePool(AnyServer());
+      }
+      return;
   }
 }
 
-void Faults::CrashServer(size_t index, bool power) {
+void Faults::LosePool(size_t index) {
+  cluster_->CrashServer(index, false);
+  cluster_->server(index).LosePool();
+  cluster_->world().After(LongTime(),
+                          [this, index] { cluster_->StartServer(index); });
+}
+
+void Faults::CutFromCoordinator() {
   Prng& random = cluster_->world().random();
-  const auto start_later = [this, index] {
-    cluster_->world().After(DownTime(),
+  uint32_t node = cluster_->server(AnyServer()).node();
+  if (random.Chance(0.3)) {
+    node = workload_->client(random.Below(workload_->client_count())).node();
+  }
+  const bool from = random.Chance(0.6);
+  const bool to = !from || random.Chance(0.3);
+  SimNetwork& network = cluster_->network();
+  if (from) network.CutLink(node, kCoordinatorNode);
+  if (to) network.CutLink(kCoordinatorNode, node);
+  cluster_->world().After(LongTime(), [&network, node] {
+    network.HealLink(node, kCoordinatorNode);
+    network.HealLink(kCoordinatorNode, node);
+  });
+}
+
+void Faults::CrashServer(size_t index, bool power, int64_t down_ns) {
+  Prng& random = cluster_->world().random();
+  const auto start_later = [this, index, down_ns] {
+    cluster_->world().After(down_ns,
                             [this, index] { cluster_->StartServer(index); });
   };
   // Between two turns, or in the middle of one.
@@ -90,7 +130,9 @@ void Faults::CrashServer(size_t index, bool power) {
 }
 
 void Faults::CrashAll(bool power) {
-  for (size_t i = 0; i < cluster_->server_count(); ++i) CrashServer(i, power);
+  for (size_t i = 0; i < cluster_->server_count(); ++i) {
+    CrashServer(i, power, DownTime());
+  }
 }
 
 void Faults::SlowServer() {

@@ -2,7 +2,8 @@
 // Groce et al., ISSTA 2012: each run has its own subset of the kinds of fault).
 //
 // Never more damage than the store promises to survive: memory comes back as
-// its domain says, crashed processes are started again, links are healed.
+// its domain says, but one pool at a time where there are mirrors; crashed
+// processes are started again, links are healed.
 //
 // Thread-safety: none. Ownership: cluster and workload outlive it.
 #ifndef WHALE_SIM_FAULTS_H_
@@ -31,14 +32,20 @@ enum class Fault : uint8_t {
   kPauseCoordinator,
   kKillClient,
   kPauseClient,
+  // Longer than a lease: the others go on without it.
+  kLongCrash,
+  kLongPause,
+  kNoCoordinator,  // one way or both
+  kLosePool,
 };
-inline constexpr size_t kFaultKinds = 13;
+inline constexpr size_t kFaultKinds = 17;
 const char* FaultName(Fault fault);
 
 struct FaultOptions {
   std::array<bool, kFaultKinds> enabled{};
   int64_t mean_pause_ns = 300 * kMillisecond;
   int64_t max_down_ns = 300 * kMillisecond;
+  int64_t max_long_ns = 3 * kSecond;
 };
 
 class Faults {
@@ -59,8 +66,15 @@ class Faults {
   size_t AnyServer() {
     return cluster_->world().random().Below(cluster_->server_count());
   }
-  void CrashServer(size_t index, bool power);
+  int64_t LongTime() {
+    return cluster_->world().Between(cluster_->setup().lease_us * 1000,
+                                     options_.max_long_ns);
+  }
+  void CrashServer(size_t index, bool power, int64_t down_ns);
   void CrashAll(bool power);
+  void LosePool(size_t index);
+  // A server or a client.
+  void CutFromCoordinator();
   void SlowServer();
   void Cut(bool both_ways);
   void CrashCoordinator();

@@ -4,10 +4,9 @@
 #
 #   planted_bugs.sh WHALE_SIM [SEEDS [BUG...]]
 #
-# Not among the bugs by default: lease-from-arrival, lease-checked-before,
-# fenced-serves, ring-dropped, metadata-without-request and
-# store-after-activate. They show only where a shard goes on without some of
-# its members.
+# Not among the bugs by default: lease-from-arrival and lease-checked-before.
+# They take a server that goes on for a moment when its lease is over, and a
+# read and a write of one key in that moment; few seeds have that.
 set -u
 sim=$1
 seeds=${2:-300}
@@ -15,7 +14,8 @@ shift
 [ $# -gt 0 ] && shift
 bugs=${*:-dirty-bit clear-forwarded uncommitted-answer early-chain-value
   cell-before-records commit-without-flush cut-without-undo epoch-resumed
-  report-before-persist forward-out-of-order no-effect-uncommitted}
+  report-before-persist forward-out-of-order no-effect-uncommitted
+  store-after-activate ring-dropped metadata-without-request fenced-serves}
 missed=0
 for bug in $bugs; do
   output=$("$sim" --bug "$bug" --seeds "1..$seeds" 2>&1)

@@ -92,6 +92,10 @@ WorkloadOptions DrawWorkload(Prng& random, const ClusterSetup& cluster) {
 FaultOptions DrawFaults(Prng& random, const ClusterSetup& cluster) {
   FaultOptions faults;
   for (bool& enabled : faults.enabled) enabled = random.Chance(0.3);
+  for (Fault fault : {Fault::kLongCrash, Fault::kLongPause,
+                      Fault::kNoCoordinator, Fault::kLosePool}) {
+    faults.enabled[static_cast<size_t>(fault)] &= random.Chance(0.4);
+  }
   if (cluster.survives != pmem::Survives::kPower) {
     faults.enabled[static_cast<size_t>(Fault::kPowerServer)] = false;
     faults.enabled[static_cast<size_t>(Fault::kPowerAll)] = false;
@@ -132,6 +136,25 @@ void Hammer(Prng& random, ScenarioOptions* options) {
   }
   faults.mean_pause_ns = Pick<int64_t>(random, {30, 120}) * kMillisecond;
   faults.max_down_ns = Pick<int64_t>(random, {3, 30}) * kMillisecond;
+}
+
+// Servers are gone for longer than their leases: the others go on, and take
+// them in again when they are back.
+void LoseServers(Prng& random, ScenarioOptions* options) {
+  ClusterSetup& cluster = options->cluster;
+  cluster.servers = Pick<uint32_t>(random, {2, 3, 3, 3, 4});
+  cluster.mirrors = random.Below(cluster.servers);
+  cluster.lease_us = Pick<uint64_t>(random, {100, 300}) * 1000;
+  cluster.control_delay_ns =
+      Pick<int64_t>(random, {100, 1000, 20000}) * kMicrosecond;
+  FaultOptions& faults = options->faults;
+  for (bool& enabled : faults.enabled) enabled &= random.Chance(0.3);
+  for (Fault fault : {Fault::kLongCrash, Fault::kLongPause,
+                      Fault::kNoCoordinator, Fault::kLosePool}) {
+    faults.enabled[static_cast<size_t>(fault)] = random.Chance(0.6);
+  }
+  faults.mean_pause_ns = Pick<int64_t>(random, {300, 800}) * kMillisecond;
+  options->safety_ns = Pick<int64_t>(random, {4, 8}) * kSecond;
 }
 
 class Run {
@@ -372,6 +395,7 @@ Report Run::Go() {
   report_.operations = workload_->operations();
   report_.answered = workload_->answered();
   report_.faults = faults_->counts();
+  report_.changes = cluster_->store().changes();
   return report_;
 }
 
@@ -383,7 +407,12 @@ ScenarioOptions DrawScenario(Prng& random) {
   options.workload = DrawWorkload(random, options.cluster);
   options.faults = DrawFaults(random, options.cluster);
   options.safety_ns = Pick<int64_t>(random, {1, 2, 4}) * kSecond;
-  if (random.Chance(0.3)) Hammer(random, &options);
+  const double kind = random.NextDouble();
+  if (kind < 0.25) {
+    Hammer(random, &options);
+  } else if (kind < 0.6) {
+    LoseServers(random, &options);
+  }
   return options;
 }
 

@@ -40,6 +40,7 @@ struct Report {
   uint64_t operations = 0;
   uint64_t answered = 0;
   std::array<uint64_t, kFaultKinds> faults{};
+  SimConfigStore::Changes changes;
 };
 
 // `trace`: where a readable trace goes; may be null.

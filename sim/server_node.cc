@@ -83,6 +83,7 @@ void ServerNode::Bury() {
   server_.reset();
   pool_.reset();
   fabric_.reset();
+  directives_.clear();
   memory_.Restart();
   dead_ = false;
 }
@@ -93,6 +94,15 @@ void ServerNode::CrashAfter(uint64_t effects, bool power,
   effects_left_ = effects;
   crash_power_ = power;
   after_crash_ = std::move(then);
+}
+
+void ServerNode::LosePool() {
+  world_->Trace(absl::StrCat("server ", node(), " has lost its pool"));
+  memory_.Blank();
+  formatted_ = false;
+  for (uint8_t& byte : options_.geometry.pool_uuid) {
+    byte = world_->random().Below(256);
+  }
 }
 
 void ServerNode::OnEffect() {
@@ -121,7 +131,7 @@ void ServerNode::SetSlowness(int64_t factor) {
 
 void ServerNode::OnDirective(const proto::Directive& directive) {
   if (!running()) return;
-  server_->OnDirective(directive);
+  directives_.push_back(directive);
   stepper_->Wake();
 }
 
@@ -131,7 +141,11 @@ void ServerNode::Wake() {
 
 int64_t ServerNode::Turn() {
   in_turn_ = true;
-  const bool busy = server_->Step();
+  if (!directives_.empty()) {
+    server_->OnDirective(directives_.front());
+    directives_.pop_front();
+  }
+  const bool busy = server_->Step() || !directives_.empty();
   in_turn_ = false;
   if (dead_) {
     Bury();

@@ -6,6 +6,7 @@
 #define WHALE_SIM_SERVER_NODE_H_
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -57,6 +58,9 @@ class ServerNode final : public node::ControlLink {
   // The same, but in the middle of a turn: before the `effects`-th time from
   // now that it persists, posts or sends something. `then` runs at that time.
   void CrashAfter(uint64_t effects, bool power, std::function<void()> then);
+  // The pool is gone for good; the next start begins with an empty one.
+  // REQUIRES: !running().
+  void LosePool();
   void PauseUntil(int64_t time_ns);
   void Resume();
   // Turns take so many times longer.
@@ -75,7 +79,7 @@ class ServerNode final : public node::ControlLink {
 
   World* const world_;
   SimNetwork* const network_;
-  const ServerNodeOptions options_;
+  ServerNodeOptions options_;
   const ReportSink reports_;
   SimMemory memory_;
   SimClock clock_;
@@ -91,6 +95,9 @@ class ServerNode final : public node::ControlLink {
   bool in_turn_ = false;
   bool dead_ = false;  // died in a turn that is not over
 
+  // Taken one a turn: a paused process reads nothing, and then acts on the
+  // oldest first.
+  std::deque<proto::Directive> directives_;
   std::unique_ptr<SimFabric> fabric_;
   std::unique_ptr<logstore::Pool> pool_;
   std::unique_ptr<node::Server> server_;

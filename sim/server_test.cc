@@ -25,6 +25,7 @@ using ::testing::IsEmpty;
 
 constexpr uint64_t kSegmentBytes = 64 << 10;
 constexpr uint32_t kRingSlots = 64;
+constexpr uint64_t kPeerIncarnation = 7;
 constexpr size_t kPairBytes = 2 * logstore::kCellBytes;
 
 // Each message takes the same time, so that those sent together arrive so. A
@@ -173,7 +174,10 @@ class ServerTest : public ::testing::Test {
     proto::ShardDirective* shard = directive.add_shards();
     shard->set_step(proto::STEP_ACTIVATE);
     shard->set_epoch(epoch);
-    for (uint32_t member : members) shard->add_members(member);
+    for (uint32_t member : members) {
+      shard->add_members(member);
+      shard->add_member_incarnations(kPeerIncarnation);
+    }
     shard->set_committed(kSegmentBytes);
     shard->set_start(kSegmentBytes);
     proto::EpochStart* start = shard->add_history();
@@ -204,7 +208,7 @@ class BackupTest : public ServerTest {
     directive_ = Directive();
     proto::Peer* peer = directive_.add_peers();
     peer->set_server_id(1);
-    peer->set_incarnation(7);
+    peer->set_incarnation(kPeerIncarnation);
     peer->set_fabric_address("sim:1");
     server_.OnDirective(directive_);
     Run(kMillisecond);
@@ -215,7 +219,7 @@ class BackupTest : public ServerTest {
     std::memset(hello.cluster_uuid, 'c', sizeof(hello.cluster_uuid));
     hello.from_server = 1;
     hello.to_server = 2;
-    hello.from_incarnation = 7;
+    hello.from_incarnation = kPeerIncarnation;
     hello.to_incarnation = server_.incarnation().value();
     chain_ = primary_.Connect(2, hello);
     Run(kMillisecond);

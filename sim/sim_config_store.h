@@ -5,6 +5,8 @@
 #ifndef WHALE_SIM_SIM_CONFIG_STORE_H_
 #define WHALE_SIM_SIM_CONFIG_STORE_H_
 
+#include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -32,13 +34,42 @@ class SimConfigStore final : public control::ConfigStore {
           absl::StrCat("the store has revision ", revision, ", not ",
                        expected_revision, "; another coordinator leads"));
     }
+    if (state_.has_value()) Count(next);
     state_ = next;
     return absl::OkStatus();
   }
   int64_t LeadershipEndNs() const override { return INT64_MAX; }
   std::string Name() const override { return "sim"; }
 
+  // Configurations stored after the first; members left out in them, and
+  // taken in; other primaries.
+  struct Changes {
+    uint64_t stored = 0, left_out = 0, joined = 0, moved = 0;
+  };
+  const Changes& changes() const { return changes_; }
+
  private:
+  static uint64_t NotIn(const proto::StoredShard& a,
+                        const proto::StoredShard& b) {
+    return std::count_if(
+        a.members().begin(), a.members().end(), [&b](uint32_t member) {
+          return std::count(b.members().begin(), b.members().end(), member) ==
+                 0;
+        });
+  }
+  void Count(const proto::StoredState& next) {
+    for (const proto::StoredShard& shard : next.shards()) {
+      const proto::StoredShard& old =
+          state_->shards(static_cast<int>(shard.shard()));
+      if (shard.epoch() == old.epoch()) continue;
+      ++changes_.stored;
+      changes_.left_out += NotIn(old, shard);
+      changes_.joined += NotIn(shard, old);
+      changes_.moved += shard.members(0) != old.members(0);
+    }
+  }
+
+  Changes changes_;
   std::optional<proto::StoredState> state_;
 };
 

@@ -65,6 +65,7 @@ struct Totals {
   uint64_t runs = 0, events = 0, operations = 0, answered = 0;
   int64_t virtual_ns = 0;
   std::array<uint64_t, whale::sim::kFaultKinds> faults{};
+  whale::sim::SimConfigStore::Changes changes;
   uint64_t hash = 0;
 
   void Add(const Report& report) {
@@ -74,6 +75,10 @@ struct Totals {
     answered += report.answered;
     virtual_ns += report.virtual_ns;
     for (size_t i = 0; i < faults.size(); ++i) faults[i] += report.faults[i];
+    changes.stored += report.changes.stored;
+    changes.left_out += report.changes.left_out;
+    changes.joined += report.changes.joined;
+    changes.moved += report.changes.moved;
     hash = hash * 31 + report.trace_hash;
   }
   void Print(double seconds) const {
@@ -87,7 +92,10 @@ struct Totals {
                   whale::sim::FaultName(static_cast<whale::sim::Fault>(i)),
                   faults[i]);
     }
-    std::printf("\n");
+    std::printf("\nchanges %" PRIu64 ", servers left out %" PRIu64
+                ", taken in %" PRIu64 ", primaries moved %" PRIu64 "\n",
+                changes.stored, changes.left_out, changes.joined,
+                changes.moved);
   }
 };
 

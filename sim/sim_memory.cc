@@ -86,6 +86,11 @@ void SimMemory::Restart() {
   pending_bytes_.clear();
 }
 
+void SimMemory::Blank() {
+  std::memset(live_, 0, length_bytes_);
+  std::fill(durable_.begin(), durable_.end(), std::byte{0});
+}
+
 void SimMemory::Rot(size_t begin, size_t end, Prng& random) {
   const size_t at = begin + random.Below(end - begin);
   const auto bit = static_cast<std::byte>(1u << random.Below(8));

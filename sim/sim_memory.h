@@ -61,6 +61,9 @@ class SimMemory final : public pmem::PersistenceDomain {
   // REQUIRES: survives() is kPower if `power`; not crashed already.
   void Crash(bool power, Prng& random);
   void Restart();
+  // Other memory takes the place of this: zeros, durably. REQUIRES: nobody uses
+  // it.
+  void Blank();
   // Flips one bit in [begin, end) of the live and the durable image.
   void Rot(size_t begin, size_t end, Prng& random);
 

@@ -1,0 +1,245 @@
+// Who takes part in a shard's next configuration, and who does not any more.
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "control/change.h"
+
+namespace whale::control {
+namespace {
+
+constexpr int64_t kMaxPauseNs = 60'000'000'000;
+// A learner has caught up when it lacks no more than this part of the window:
+// what is left is delivered within the configuration that takes it in.
+constexpr uint64_t kWindowPart = 16;
+
+bool Contains(const google::protobuf::RepeatedField<uint32_t>& servers,
+              uint32_t server) {
+  return std::find(servers.begin(), servers.end(), server) != servers.end();
+}
+
+const std::string& StoredPool(const proto::StoredState& stored,
+                              uint32_t server) {
+  for (const proto::StoredServer& entry : stored.servers()) {
+    if (entry.server_id() == server) return entry.pool_uuid();
+  }
+  static const std::string kNone;
+  return kNone;
+}
+
+}  // namespace
+
+bool ShardMachine::IsMember(const ChangeContext& context,
+                            uint32_t server) const {
+  return Contains(Stored(context).members(), server);
+}
+
+// A shard that was formed, or has gone on, with fewer than the policy asks for
+// must not wait for more than it has.
+uint32_t ShardMachine::LeastSurvivors(const ChangeContext& context) const {
+  const proto::StoredShard& stored = Stored(context);
+  return std::min(stored.policy().min_replicas(),
+                  static_cast<uint32_t>(stored.members_size()));
+}
+
+std::string ShardMachine::WhyNotGoingOn(const ChangeContext& context,
+                                        uint32_t member) const {
+  std::string why =
+      context.registry.WhyAway(member, context.silence_ns, context.now_ns);
+  if (!why.empty()) return why;
+  const ServerState* server = context.registry.Find(member);
+  if (server->report.pool_uuid() != StoredPool(context.stored, member)) {
+    return absl::StrCat("server ", member,
+                        " came with another pool than the cluster knew");
+  }
+  const auto it = disobedient_.find(member);
+  if (it == disobedient_.end() ||
+      it->second.incarnation != server->incarnation()) {
+    return "";
+  }
+  const proto::ShardReport* report = ReportOf(context, member);
+  if (report != nullptr && report->ended_epoch() >= it->second.epoch) return "";
+  return absl::StrCat("server ", member,
+                      " reports but does not do what it is told");
+}
+
+bool ShardMachine::LeaseIsOver(const ChangeContext& context,
+                               uint32_t server) const {
+  if (context.now_ns < context.leases.FreeAtNs(shard_, {server})) return false;
+  return context.registry.Find(server) != nullptr ||
+         context.now_ns - context.leases.leading_since_ns() >=
+             context.options.register_grace_ns;
+}
+
+absl::StatusOr<std::vector<uint32_t>> ShardMachine::Survivors(
+    const ChangeContext& context) const {
+  std::vector<uint32_t> survivors;
+  std::vector<std::string> lost;
+  for (const uint32_t member : Stored(context).members()) {
+    std::string why = WhyNotGoingOn(context, member);
+    if (why.empty()) {
+      survivors.push_back(member);
+    } else if (!LeaseIsOver(context, member)) {
+      return absl::UnavailableError(absl::StrCat(
+          why, "; the shard goes on when it returns or its lease is over"));
+    } else {
+      lost.push_back(std::move(why));
+    }
+  }
+  const uint32_t least = LeastSurvivors(context);
+  if (survivors.size() >= least) return survivors;
+  return absl::UnavailableError(
+      absl::StrCat(absl::StrJoin(lost, ", "), "; the shard needs ", least,
+                   " replicas to go on and has ", survivors.size(),
+                   ": bring one of those servers back, with its pool"));
+}
+
+// ------------------------------------------------------------------ learners
+
+bool ShardMachine::HasCaughtUp(const ChangeContext& context,
+                               uint32_t server) const {
+  const proto::StoredShard& stored = Stored(context);
+  const proto::ShardReport* own = ReportOf(context, server);
+  const proto::ShardReport* primary = ReportOf(context, stored.members(0));
+  if (own == nullptr || primary == nullptr || own->damaged() ||
+      own->phase() != proto::SHARD_LEARNING || own->epoch() != stored.epoch()) {
+    return false;
+  }
+  return own->durable() + stored.policy().window_bytes() / kWindowPart >=
+         primary->announced();
+}
+
+std::vector<uint32_t> ShardMachine::Joining(
+    const ChangeContext& context) const {
+  std::vector<uint32_t> joining;
+  const proto::StoredShard& stored = Stored(context);
+  uint32_t members = static_cast<uint32_t>(stored.members_size());
+  for (const proto::StoredServer& server : context.stored.servers()) {
+    const uint32_t id = server.server_id();
+    if (members >= context.stored.replicas()) break;
+    if (IsMember(context, id) || !WhyNotGoingOn(context, id).empty()) continue;
+    const auto pause = pauses_.find(id);
+    if (pause != pauses_.end() && context.now_ns < pause->second.until_ns) {
+      continue;
+    }
+    if (!HasCaughtUp(context, id)) continue;
+    joining.push_back(id);
+    ++members;
+  }
+  return joining;
+}
+
+// Twice as long each time, unless the last one is long ago.
+void ShardMachine::StartPause(const ChangeContext& context, uint32_t server) {
+  Pause& pause = pauses_[server];
+  const bool long_ago = context.now_ns > pause.until_ns + 10 * pause.length_ns;
+  pause.length_ns = long_ago ? context.options.hint_pause_ns
+                             : std::min(2 * pause.length_ns, kMaxPauseNs);
+  pause.until_ns = context.now_ns + pause.length_ns;
+}
+
+// ------------------------------------------------------------------- leaving
+
+std::vector<uint32_t> ShardMachine::LeftOut(
+    const ChangeContext& context) const {
+  std::vector<uint32_t> left_out;
+  for (const proto::StoredServer& server : context.stored.servers()) {
+    const uint32_t id = server.server_id();
+    if (change_ ? !change_->Has(id) : !IsMember(context, id)) {
+      left_out.push_back(id);
+    }
+  }
+  return left_out;
+}
+
+bool ShardMachine::TookTooLong(const ChangeContext& context,
+                               int64_t since_ns) const {
+  return context.now_ns - since_ns >=
+         context.silence_ns + context.options.stop_timeout_ns;
+}
+
+bool ShardMachine::LeaveOut(const ChangeContext& context,
+                            const std::vector<uint32_t>& members) {
+  if (members.empty()) return false;
+  size_t others = 0;
+  for (const uint32_t member : Stored(context).members()) {
+    const bool leaves =
+        std::find(members.begin(), members.end(), member) != members.end();
+    if (leaves && !LeaseIsOver(context, member)) return false;
+    others += !leaves && WhyNotGoingOn(context, member).empty();
+  }
+  if (others < LeastSurvivors(context)) return false;
+  const proto::StoredShard* wanted = Wanted(context);
+  for (const uint32_t member : members) {
+    const ServerState* server = context.registry.Find(member);
+    if (server == nullptr) continue;
+    // What it would end next.
+    const uint64_t epoch =
+        change_ ? change_->epoch
+                : std::max(wanted->epoch(), wanted->reserved_epoch()) + 1;
+    disobedient_[member] = {server->incarnation(), epoch};
+    StartPause(context, member);
+  }
+  return true;
+}
+
+// Those who do nothing; if all have done what they can, the one that cannot
+// reach the others, or cannot be reached by them.
+std::vector<uint32_t> ShardMachine::Hindering(
+    const ChangeContext& context) const {
+  const proto::StoredShard& stored = Stored(context);
+  const proto::ShardPhase due =
+      activated_ ? proto::SHARD_ACTIVE : proto::SHARD_ADOPTED;
+  std::vector<uint32_t> idle;
+  std::vector<uint32_t> cut_off;
+  std::map<uint32_t, int> complaints;
+  for (const uint32_t member : stored.members()) {
+    const proto::ShardReport* report = ReportOf(context, member);
+    const bool done = report != nullptr && report->epoch() == stored.epoch() &&
+                      report->phase() >= due &&
+                      report->phase() <= proto::SHARD_ACTIVE;
+    if (done) continue;
+    if (report == nullptr || report->unreached().empty()) {
+      idle.push_back(member);
+      continue;
+    }
+    cut_off.push_back(member);
+    for (const uint32_t peer : report->unreached()) {
+      ++complaints[member];
+      ++complaints[peer];
+    }
+  }
+  if (!idle.empty() || cut_off.empty()) return idle;
+  // Of equals the last: the primary leaves least readily.
+  uint32_t worst = cut_off.front();
+  for (const uint32_t member : cut_off) {
+    if (complaints[member] >= complaints[worst]) worst = member;
+  }
+  return {worst};
+}
+
+std::string ShardMachine::WhyFewer(const ChangeContext& context) const {
+  const proto::StoredShard& stored = Stored(context);
+  const auto has = static_cast<uint32_t>(stored.members_size());
+  if (has >= context.stored.replicas()) return "";
+  std::vector<std::string> others;
+  for (const proto::StoredServer& entry : context.stored.servers()) {
+    const uint32_t id = entry.server_id();
+    if (IsMember(context, id)) continue;
+    std::string why = WhyNotGoingOn(context, id);
+    const proto::ShardReport* own = ReportOf(context, id);
+    const proto::ShardReport* primary = ReportOf(context, stored.members(0));
+    if (why.empty() && own != nullptr && primary != nullptr) {
+      why = absl::StrCat("server ", id, " has copied ", own->durable() >> 20,
+                         " of ", primary->announced() >> 20, " MiB");
+    }
+    if (!why.empty()) others.push_back(std::move(why));
+  }
+  return absl::StrCat(has, " of ", context.stored.replicas(),
+                      " replicas: ", absl::StrJoin(others, ", "));
+}
+
+}  // namespace whale::control

@@ -1,0 +1,170 @@
+#include "node/learner.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/hash.h"
+#include "metadata_mcast/log_walk.h"
+#include "node/grants.h"
+
+namespace whale::node {
+namespace {
+
+constexpr uint64_t kReadBytes = 128 << 10;
+// While there is nothing to copy, and while no answer comes.
+constexpr int64_t kAskNs = 5'000'000;
+constexpr int64_t kAskAgainNs = 100'000'000;
+
+}  // namespace
+
+Learner::Learner(Context* context, Peers* peers, chain::ReplicaState* state,
+                 ServerId source, Epoch epoch)
+    : context_(context),
+      peers_(peers),
+      state_(state),
+      source_(source),
+      epoch_(epoch),
+      read_bytes_(kReadBytes) {}
+
+void Learner::Ask() {
+  if (context_->now_ns < ask_at_ns_) return;
+  ask_at_ns_ = context_->now_ns + kAskAgainNs;
+  struct {
+    wire::PeerHeader header;
+    wire::SegmentGrantEntry entry;
+  } message{};
+  message.header = {.type = wire::PeerMessageType::kWantSegments,
+                    .shard = state_->shard.value(),
+                    .count = 1,
+                    .epoch = epoch_.value()};
+  message.entry.number = state_->log.SegmentOf(at());
+  peers_->Send(source_, std::as_bytes(std::span(&message, 1)));
+}
+
+void Learner::OnSegmentGrants(std::span<const wire::SegmentGrantEntry> grants) {
+  for (const wire::SegmentGrantEntry& entry : grants) {
+    segments_.Set(entry.number, ToGrant(entry.grant));
+  }
+}
+
+void Learner::OnCopyLimit(const wire::CopyLimit& message) {
+  limit_ = std::max(limit_, Lsn(message.committed));
+  ask_at_ns_ = context_->now_ns + kAskNs;
+}
+
+bool Learner::TakeCaughtUp() {
+  return std::exchange(caught_up_is_news_, false);
+}
+
+bool Learner::Turn() {
+  if (stopped_ || reading_) return false;
+  const bool done = limit_ != Lsn() && at() >= limit_;
+  caught_up_is_news_ |= done && !caught_up_;
+  caught_up_ = done;
+  if (done || !segments_.Has(state_->log.SegmentOf(at()))) {
+    Ask();
+    return false;
+  }
+  if (context_->now_ns < read_at_ns_) return false;
+  StartRead();
+  return reading_;
+}
+
+int64_t Learner::NextDeadlineNs() const {
+  if (stopped_ || reading_) return INT64_MAX;
+  return std::max(read_at_ns_, std::min(ask_at_ns_, context_->now_ns + kAskNs));
+}
+
+void Learner::StartRead() {
+  note_.clear();
+  const uint64_t number = state_->log.SegmentOf(at());
+  if (!state_->log.AddSegment(number).ok()) {
+    note_ = "the pool has no room for segment " + std::to_string(number);
+    read_at_ns_ = context_->now_ns + kSegmentsRetryNs;
+    return;
+  }
+  const Peer* peer = peers_->Find(source_);
+  const fabric::Grant* segment = segments_.Find(number);
+  const uint64_t offset = at() - state_->log.SegmentStart(number);
+  read_end_ = std::min({limit_, at() + read_bytes_,
+                        metadata_mcast::SegmentEnd(state_->log, at())});
+  if (peer == nullptr || !peer->up() ||
+      segment->length_bytes < state_->log.segment_bytes()) {
+    note_ = "no data connection to the primary, server " +
+            std::to_string(source_.value());
+    read_at_ns_ = context_->now_ns + kAskNs;
+    return;
+  }
+  link_ = Link(context_, peer->out_delivery);
+  reading_ = link_.Post([&](fabric::WorkRequest* out, size_t room) {
+    if (room == 0) return size_t{0};
+    const WorkCookie cookie{.kind = WorkKind::kCopy,
+                            .shard = state_->shard,
+                            .epoch_low = static_cast<uint32_t>(epoch_.value())};
+    *out = {.opcode = fabric::Opcode::kRead,
+            .signaled = true,
+            .local = state_->log.At(at()),
+            .length_bytes = static_cast<uint32_t>(read_end_ - at()),
+            .remote_key = segment->key,
+            .remote_address = segment->address + offset,
+            .cookie = cookie.Encode()};
+    return size_t{1};
+  });
+  const auto bytes = static_cast<int64_t>(read_end_ - at());
+  const int64_t per_second = context_->options.copy_bytes_per_second;
+  read_at_ns_ = std::max(read_at_ns_, context_->now_ns - kAskNs) +
+                bytes * 1'000'000'000 / per_second;
+}
+
+void Learner::OnCompletion(const fabric::Event& event) {
+  reading_ = false;
+  if (stopped_) return;
+  if (event.outcome != fabric::Outcome::kOk) {
+    // The primary is gone, or has a new connection: where its segments lie is
+    // asked again.
+    segments_ = {};
+    ask_at_ns_ = context_->now_ns + kAskNs;
+    return;
+  }
+  if (LearnUpTo(read_end_)) {
+    read_bytes_ = kReadBytes;
+  } else if (read_end_ < limit_ &&
+             read_end_ < metadata_mcast::SegmentEnd(state_->log, at())) {
+    read_bytes_ *= 2;  // a record larger than that
+  } else {
+    note_ = "the primary's record at LSN " + std::to_string(at().value()) +
+            " is not whole";
+    read_at_ns_ = context_->now_ns + kAskAgainNs;
+  }
+}
+
+bool Learner::LearnUpTo(Lsn end) {
+  const logstore::Log& log = state_->log;
+  const Lsn begin = at();
+  Lsn lsn = metadata_mcast::SkipImplicitPad(log, begin, end);
+  while (lsn < end &&
+         log.Check(lsn, state_->history) == logstore::RecordValidity::kValid) {
+    const uint64_t bytes = logstore::RecordBytes(log.HeaderAt(lsn));
+    if (!metadata_mcast::FitsBelow(log, lsn, bytes, end)) break;
+    lsn = std::min(log.After(lsn, bytes), end);
+  }
+  if (lsn == begin) return false;
+  log.Persist(begin, lsn);
+  for (Lsn next = metadata_mcast::SkipImplicitPad(log, begin, end);
+       next < lsn;) {
+    const logstore::RecordHeader& header = log.HeaderAt(next);
+    const uint64_t hash =
+        logstore::IsKeyed(header) ? HashKey(log.KeyAt(next)) : 0;
+    state_->Learn(next, header, hash, true);
+    next = log.After(next, logstore::RecordBytes(header));
+  }
+  if (state_->backup_log.announced() < lsn) {
+    state_->backup_log.OnAnnouncedUpTo(lsn);
+  }
+  state_->committed = std::max(
+      state_->committed, std::min(limit_, state_->backup_log.announced()));
+  state_->Apply();
+  return true;
+}
+
+}  // namespace whale::node

@@ -1,0 +1,89 @@
+// A replica that is no member of its shard's configuration: it ends whatever it
+// took part in, keeps of its log what the history allows, and copies the rest
+// (protocol, section 8, "Join, replace, return").
+
+#include <algorithm>
+#include <memory>
+
+#include "node/replica.h"
+
+namespace whale::node {
+
+void Replica::Learn() {
+  const Epoch epoch(wanted_.epoch());
+  if (epoch < saved_.epoch || wanted_.members().empty()) {
+    note_ =
+        "the configuration store is older than this server's pool; bring "
+        "back the newest store";
+    return;
+  }
+  const ServerId source(wanted_.members(0));
+  if (learner_ != nullptr && learner_->epoch() == epoch &&
+      learner_->source() == source) {
+    return;
+  }
+  if (!EndLearning()) return;
+  if (epoch > saved_.ended_epoch) BeginStop(epoch);
+  if (stopping_) FinishStop();
+  // What a former peer has in flight would land on what is copied.
+  if (exposed_ && !peers_->RevokeAll()) {
+    note_ = "a former peer's writes are not fenced yet";
+    return;
+  }
+  exposed_ = false;
+  BeginLearning(epoch);
+  learner_ =
+      std::make_unique<Learner>(context_, peers_, &state_, source, epoch);
+}
+
+void Replica::BeginLearning(Epoch epoch) {
+  EndRoles();
+  configuration_.reset();
+  used_.clear();
+  if (!damage_.empty()) Wipe();
+  logstore::History history;
+  Lsn keep = state_.backup_log.announced();
+  for (const proto::EpochStart& entry : wanted_.history()) {
+    history.Add(Epoch(entry.epoch()), Lsn(entry.start()));
+    // What it wrote above an earlier cut is not of this log.
+    if (Epoch(entry.epoch()) > saved_.epoch) {
+      keep = std::min(keep, std::max(Lsn(entry.start()), state_.log.begin()));
+    }
+  }
+  state_.Discard(keep);
+  // What a restart found may be in memory only.
+  PersistAll();
+  state_.history = history;
+  saved_.epoch = epoch;
+  saved_.ended_epoch = std::max(saved_.ended_epoch, epoch);
+  saved_.committed_start = Lsn(wanted_.committed());
+  saved_.start = Lsn(wanted_.start());
+  saved_.history = history;
+  saved_.announced = std::min(saved_.announced, keep);
+  saved_.durable = std::min(saved_.durable, keep);
+  saved_.committed = std::min(saved_.committed, keep);
+  SaveState();
+  SetPhase(proto::SHARD_LEARNING);
+}
+
+bool Replica::EndLearning() {
+  if (learner_ == nullptr) return true;
+  learner_->Stop();
+  if (!learner_->idle()) return false;
+  learner_.reset();
+  return true;
+}
+
+// Nothing in a damaged log is worth keeping: the members have it all.
+void Replica::Wipe() {
+  for (const logstore::SegmentInfo& segment :
+       context_->pool->Segments(shard_)) {
+    context_->pool->FreeSegment(shard_, segment.number);
+  }
+  std::destroy_at(&state_);
+  std::construct_at(&state_, context_->pool, shard_);
+  saved_.announced = saved_.durable = saved_.committed = Lsn();
+  damage_.clear();
+}
+
+}  // namespace whale::node
