@@ -1,0 +1,11 @@
+#!/bin/sh
+# Random schedules of faults against whole clusters of processes, one cluster
+# per seed: servers killed or stopped, two at once, the coordinator among them;
+# in the end all acknowledged writes must be there and histories linearizable.
+# Each takes about 15 s. Prints each schedule; stops at the first that fails.
+#
+#   failover_soak.sh BUILD_DIRECTORY [FIRST..LAST]
+set -eu
+WHALE_FAILOVER_SEEDS=${2:-1..200} \
+  exec "$1/tests/process_failover_test" \
+  --gtest_filter=Failover.SchedulesLoseNothing
