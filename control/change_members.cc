@@ -11,7 +11,7 @@
 namespace whale::control {
 namespace {
 
-constexpr int64_t kMaxPauseNs = 60'000'000'000;
+constexpr int64_t kMaxPauseNs = 8'000'000'000;
 // A learner has caught up when it lacks no more than this part of the window:
 // what is left is delivered within the configuration that takes it in.
 constexpr uint64_t kWindowPart = 16;
