@@ -12,6 +12,13 @@ using logstore::RecordHeader;
 using logstore::RecordType;
 using metadata_mcast::PendingRecord;
 
+namespace {
+
+// As many records as are applied while memory answers.
+constexpr size_t kFetchAhead = 4;
+
+}  // namespace
+
 ReplicaState::ReplicaState(logstore::Pool* pool, ShardId shard)
     : pool(pool),
       shard(shard),
@@ -61,6 +68,14 @@ void ReplicaState::Apply() {
   Lsn limit = std::min(committed, backup_log.durable());
   if (Planted(PlantedBug::kEarlyChainValue)) limit = backup_log.durable();
   while (!pending.empty() && pending.front().lsn < limit) {
+    // The index is larger than the caches: entries are fetched while those
+    // before them are changed, and between the two the records they name.
+    if (const PendingRecord* ahead = pending.Ahead(2 * kFetchAhead)) {
+      index.Prefetch(ahead->hash);
+    }
+    if (const PendingRecord* ahead = pending.Ahead(kFetchAhead)) {
+      index.PrefetchRecord(ahead->hash);
+    }
     const PendingRecord& record = pending.front();
     const RecordHeader& header = log.HeaderAt(record.lsn);
     // A record whose value never came was made a pad.

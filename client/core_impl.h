@@ -227,7 +227,9 @@ class Core::Impl {
   std::deque<Attempt> attempts_;  // by index
   std::vector<Attempt*> free_attempts_;
 
-  std::array<fabric::Event, 64> events_;  // of one Poll
+  // Of one Poll. Few: servers work on the requests that come of one turn's
+  // answers while the next one runs.
+  std::array<fabric::Event, 16> events_;
   bool stepping_ = false;
   bool unflushed_ = false;
   int64_t check_at_ns_ = 0;

@@ -10,6 +10,7 @@
 #include "client/coordinator_link.h"
 #include "client/core.h"
 #include "client/sdk_connect.h"
+#include "common/adaptive_spin.h"
 #include "common/clock.h"
 #include "common/status_macros.h"
 #include "whale/client.h"
@@ -21,10 +22,6 @@ using client::Operation;
 using client::OperationResult;
 using client::OperationType;
 using client::ReadLevel;
-
-// How long a waiting call polls before it sleeps: longer than a round trip
-// usually takes, shorter than what waking up costs a neighbour.
-constexpr int64_t kSpinNs = 30'000;
 
 // The longest wait of one Poll.
 constexpr absl::Duration kDay = absl::Hours(24);
@@ -195,19 +192,20 @@ class Client::Impl {
     core_.Step();
   }
 
-  // Polls for a while after each thing that happened, then sleeps.
+  // Steps until the condition holds: looks for a while, then sleeps.
   template <typename Condition>
   void StepUntil(Condition condition, int64_t until_ns) {
-    int64_t spin_until_ns = 0;
     while (true) {
       Step();
-      if (condition()) return;
       const int64_t now_ns = clock_.NowNs();
+      if (condition()) {
+        spin_.OnWork(now_ns);
+        return;
+      }
       if (now_ns >= until_ns) return;
-      if (spin_until_ns == 0) spin_until_ns = now_ns + kSpinNs;
-      if (now_ns < spin_until_ns) continue;
+      if (spin_.KeepLooking(now_ns)) continue;
+      spin_.OnSleep();
       fabric_->Wait(std::min(core_.NextDeadlineNs(), until_ns));
-      spin_until_ns = 0;
     }
   }
 
@@ -243,6 +241,7 @@ class Client::Impl {
   std::vector<Call*> free_calls_;
   std::deque<Call*> finished_;
   size_t in_flight_ = 0;
+  AdaptiveSpin spin_{AdaptiveSpin::kMostNs};
   client::Core core_;  // last: its callbacks know the rest
 };
 

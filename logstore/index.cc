@@ -134,7 +134,10 @@ void Index::PrefetchRecord(uint64_t hash) const {
   const uint32_t bits = StoredBits(hash);
   const Entry* line = HomeLineOf(bits);
   for (size_t i = 0; i < kLineEntries; ++i) {
-    if (BitsOf(line[i]) == bits) __builtin_prefetch(RecordOf(line[i]));
+    if (BitsOf(line[i]) != bits) continue;
+    const auto* record = reinterpret_cast<const std::byte*>(RecordOf(line[i]));
+    __builtin_prefetch(record);
+    __builtin_prefetch(record + sizeof(RecordHeader));  // most keys begin here
   }
 }
 

@@ -58,6 +58,10 @@ class PendingTable {
     return At(first_).record;
   }
   void PopFront();
+  // The one that is `ahead` places behind the oldest, nullptr if there is none.
+  const PendingRecord* Ahead(size_t ahead) const {
+    return ahead < size() ? &At(first_ + ahead).record : nullptr;
+  }
   // The record at `lsn`; nullptr if none is pending there.
   const PendingRecord* Find(Lsn lsn) const;
   // Its bytes have come. Returns whether a record is pending at `lsn`.

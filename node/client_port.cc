@@ -94,6 +94,15 @@ void ClientPort::CloseBad(fabric::ConnectionId connection,
       context_->counters.bad_messages, " bad messages so far"));
 }
 
+ClientPort::Subject ClientPort::SubjectOf(const fabric::Event& event) {
+  ClientRequest request;
+  if (event.kind != fabric::EventKind::kReceived ||
+      !IsWellFormed(event, &request)) {
+    return {};
+  }
+  return {.shard = request.header.shard, .key = request.key};
+}
+
 bool ClientPort::Parse(const fabric::Event& event, ClientRequest* request) {
   uint32_t& unanswered = clients_.at(event.connection);
   const uint32_t credits = context_->options.client_credits;

@@ -46,6 +46,14 @@ class ClientPort {
   }
   void OnConnectionEvent(const fabric::Event& event);
 
+  // The shard and key that a message seems to be about; an empty key if it
+  // seems to be about none. A guess, to fetch memory early: nothing is checked.
+  struct Subject {
+    uint16_t shard = 0;
+    std::string_view key;
+  };
+  static Subject SubjectOf(const fabric::Event& event);
+
   // Takes a message apart. False: it broke the rules, the connection is closed.
   bool Parse(const fabric::Event& event, ClientRequest* request);
 

@@ -69,8 +69,12 @@ class Replica final : private ReadGate {
   // An epoch other than this replica's, or no role: answered and done with.
   bool Admit(const ClientRequest& request);
   void Write(const ClientRequest& request, std::string_view key, uint64_t hash);
-  // Starts fetching what Serve will need.
+  // Start fetching what a request for this key will need: first its place in
+  // the index, a while later the record that stands there.
   void Prefetch(uint64_t hash) const { state_.index.Prefetch(hash); }
+  void PrefetchRecord(uint64_t hash) const {
+    state_.index.PrefetchRecord(hash);
+  }
   // Everything that was delivered becomes known; before a batch of Serve.
   void AnnounceForReads();
   void Serve(const Get& get);

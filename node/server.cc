@@ -33,7 +33,8 @@ class Server::Impl {
   const proto::ServerReport& last_report() const { return reports_.last(); }
 
  private:
-  static constexpr size_t kEventsPerPoll = 128;
+  // Few: a client works on the answers of one turn while the next one runs.
+  static constexpr size_t kEventsPerPoll = 16;
 
   Impl()
       : peers_(&context_), clients_(&context_), reports_(&context_, &lease_) {}
@@ -41,6 +42,7 @@ class Server::Impl {
   void TakeDirective();
   bool CheckCluster(const proto::Directive& directive);
   size_t PollFabric();
+  void Prefetch(std::span<const fabric::Event> events);
   void Dispatch(const fabric::Event& event);
   void OnConnectRequest(const fabric::Event& event);
   void OnMessage(const fabric::Event& event);
@@ -228,7 +230,6 @@ void Server::Impl::OnClientMessage(const fabric::Event& event) {
     return;
   }
   if (is_get) {
-    replica->Prefetch(hash);
     gets_.push_back({replica, GetOf(request, hash)});
   } else {
     CountQueued();
@@ -300,9 +301,31 @@ void Server::Impl::ServeReads() {
   gets_.clear();
 }
 
+// The index and the log are larger than the caches. The requests of one poll
+// wait for memory together, not one after the other.
+void Server::Impl::Prefetch(std::span<const fabric::Event> events) {
+  struct Expected {
+    const Replica* replica;
+    uint64_t hash;
+  };
+  std::array<Expected, kEventsPerPoll> expected;
+  size_t count = 0;
+  for (const fabric::Event& event : events) {
+    const ClientPort::Subject subject = ClientPort::SubjectOf(event);
+    const Replica* replica = ReplicaOf(subject.shard);
+    if (replica == nullptr || subject.key.empty()) continue;
+    expected[count] = {replica, HashKey(subject.key)};
+    replica->Prefetch(expected[count++].hash);
+  }
+  for (size_t i = 0; i < count; ++i) {
+    expected[i].replica->PrefetchRecord(expected[i].hash);
+  }
+}
+
 size_t Server::Impl::PollFabric() {
   const size_t count = context_.fabric->Poll(events_);
   if (count > 0) polled_cycles_ = CycleCount();
+  if (count > 1) Prefetch(std::span(events_).first(count));
   for (size_t i = 0; i < count; ++i) Dispatch(events_[i]);
   return count;
 }

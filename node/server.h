@@ -48,8 +48,6 @@ struct ServerOptions {
   // Times stages by the processor's cycle counter, which a simulation has not.
   bool measure_stages = false;
   int64_t copy_bytes_per_second = 256 << 20;  // of a learner, per shard
-  int64_t spin_ns = 20'000;  // before sleeping (the process shell's concern
-                             // and the slow timer's)
 };
 
 class Server {

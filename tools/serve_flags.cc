@@ -21,8 +21,8 @@ void AddPoolFlags(Options* options, ServeFlags* flags) {
                    "take domain pmem on a file system without DAX; survives "
                    "processes only");
   options->AddDuration("spin", &flags->spin,
-                       "how long an idle worker looks for work before it "
-                       "sleeps");
+                       "the longest that an idle worker looks for work before "
+                       "it sleeps; less where that brought nothing");
 }
 
 void AddServeFlags(Options* options, ServeFlags* flags) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "common/adaptive_spin.h"
 #include "common/units.h"
 #include "tools/logging.h"
 #include "tools/options.h"
@@ -20,9 +21,7 @@ struct ServeFlags {
   std::string fabric = "shm";
   std::string domain = "shm";
   bool allow_non_dax = false;
-  // Longer helps where every worker has a processor to itself, and hurts much
-  // where it has not.
-  absl::Duration spin = absl::Microseconds(5);
+  absl::Duration spin = absl::Nanoseconds(AdaptiveSpin::kMostNs);
   LogFlags log;
 };
 

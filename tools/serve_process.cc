@@ -79,7 +79,6 @@ absl::Status ServeProcess::StartServer() {
   server.incarnation = NewIncarnation();
   server.http_address =
       absl::StrCat(options_.http_host, ":", options_.http_port);
-  server.spin_ns = absl::ToInt64Nanoseconds(options_.flags.spin);
   server.measure_stages = true;
   server.warn = [](std::string_view text) { Log(LogLevel::kWarning, text); };
   const int64_t start_ns = clock_.NowNs();

@@ -7,23 +7,16 @@ namespace {
 // than this waits for somebody who does not answer.
 constexpr int64_t kShutdownNs = 2'000'000'000;
 
-// Spares the other thread of the core.
-void Pause() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#endif
-}
-
 }  // namespace
 
-WorkerLoop::WorkerLoop(fabric::Fabric* fabric, Clock* clock, int64_t spin_ns)
+WorkerLoop::WorkerLoop(fabric::Fabric* fabric, Clock* clock,
+                       int64_t most_spin_ns)
     : fabric_(fabric),
       clock_(clock),
-      spin_ns_(spin_ns),
+      spin_(most_spin_ns),
       snapshots_([fabric] { fabric->Wake(); }) {}
 
 std::string WorkerLoop::Run(node::Server* server) {
-  int64_t last_work_ns = clock_->NowNs();
   while (!stop_.load(std::memory_order_relaxed)) {
     TakeDirectives(server);
     snapshots_.PublishIfWanted(*server);
@@ -31,12 +24,9 @@ std::string WorkerLoop::Run(node::Server* server) {
     if (!server->refused().empty()) return server->refused();
     const int64_t now_ns = clock_->NowNs();
     if (worked) {
-      last_work_ns = now_ns;
-    } else if (now_ns - last_work_ns < spin_ns_) {
-      // Never yields: on a busy machine that waits for the time slices of all
-      // others, which is thousands of times longer than a wake-up takes.
-      Pause();
-    } else {
+      spin_.OnWork(now_ns);
+    } else if (!spin_.KeepLooking(now_ns)) {
+      spin_.OnSleep();
       fabric_->Wait(server->NextDeadlineNs());
     }
   }

@@ -1,7 +1,8 @@
 // The loop of a worker thread: directives in, turns of the server, a short
 // spin, sleep.
 //
-// A worker that has had nothing to do for `spin_ns` sleeps until a message, a
+// A worker that has nothing to do looks for work for a while (at most
+// `most_spin_ns`, see AdaptiveSpin), then sleeps until a message, a
 // doorbell or a deadline of the server ends it: an idle server uses next to no
 // CPU, a busy one never waits for a wake-up.
 //
@@ -16,6 +17,7 @@
 #include <mutex>
 #include <string>
 
+#include "common/adaptive_spin.h"
 #include "common/clock.h"
 #include "fabric/fabric.h"
 #include "node/server.h"
@@ -25,7 +27,7 @@ namespace whale::tools {
 
 class WorkerLoop {
  public:
-  WorkerLoop(fabric::Fabric* fabric, Clock* clock, int64_t spin_ns);
+  WorkerLoop(fabric::Fabric* fabric, Clock* clock, int64_t most_spin_ns);
 
   // Runs until Stop, or until the coordinator refuses the server; then shuts
   // the server down. Returns why it was refused; empty otherwise.
@@ -41,7 +43,7 @@ class WorkerLoop {
 
   fabric::Fabric* const fabric_;
   Clock* const clock_;
-  const int64_t spin_ns_;
+  AdaptiveSpin spin_;
   SnapshotExchange snapshots_;
   std::atomic<bool> stop_{false};
   std::atomic<bool> has_directives_{false};

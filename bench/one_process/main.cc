@@ -35,7 +35,8 @@ class Driver {
       : flags_(flags), cluster_(cluster), values_(flags.value_bytes) {}
 
   void Put(uint64_t number) {
-    const std::string key = ycsb::KeyName(number);
+    ycsb::KeyBuffer buffer;
+    const std::string_view key = ycsb::KeyName(number, &buffer);
     cluster_->client().Submit(
         {.type = client::OperationType::kPut,
          .key = key,
@@ -43,7 +44,8 @@ class Driver {
         [this](const client::OperationResult& result) { Done(result); });
   }
   void Get(uint64_t number) {
-    const std::string key = ycsb::KeyName(number);
+    ycsb::KeyBuffer buffer;
+    const std::string_view key = ycsb::KeyName(number, &buffer);
     cluster_->client().Submit(
         {.type = client::OperationType::kGet, .key = key},
         [this](const client::OperationResult& result) { Done(result); });

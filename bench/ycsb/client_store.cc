@@ -3,15 +3,6 @@
 #include "common/status_macros.h"
 
 namespace whale::bench::ycsb {
-namespace {
-
-// Polls without an answer before the thread sleeps until there is one: about
-// as long as a server that is awake takes. On a machine with fewer processors
-// than threads a client that spins keeps the servers from answering; one that
-// yields instead waits for everybody else's time slice.
-constexpr uint32_t kPollsBeforeSleep = 200;
-
-}  // namespace
 
 absl::StatusOr<std::unique_ptr<Store>> ClientStore::Open(
     const ClientStoreOptions& options) {
@@ -42,12 +33,7 @@ void ClientStore::Write(std::string_view key, std::string_view value,
 }
 
 size_t ClientStore::Poll(int64_t wait_ns) {
-  size_t ran = client_->Poll();
-  if (ran == 0 && ++empty_polls_ >= kPollsBeforeSleep && wait_ns > 0) {
-    ran = client_->Poll(absl::Nanoseconds(wait_ns));
-  }
-  if (ran > 0) empty_polls_ = 0;
-  return ran;
+  return client_->Poll(absl::Nanoseconds(wait_ns));
 }
 
 }  // namespace whale::bench::ycsb

@@ -34,7 +34,6 @@ class ClientStore final : public Store {
 
   const ClientStoreOptions options_;
   std::unique_ptr<Client> client_;
-  uint32_t empty_polls_ = 0;
 };
 
 }  // namespace whale::bench::ycsb

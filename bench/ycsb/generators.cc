@@ -1,6 +1,7 @@
 #include "bench/ycsb/generators.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 #include "common/check.h"
@@ -34,8 +35,18 @@ uint64_t FnvHash64(uint64_t value) {
   return static_cast<int64_t>(hash) < 0 ? 0 - hash : hash;
 }
 
+std::string_view KeyName(uint64_t number, KeyBuffer* buffer) {
+  constexpr std::string_view kPrefix = "user";
+  kPrefix.copy(buffer->data(), kPrefix.size());
+  char* const digits = buffer->data() + kPrefix.size();
+  const std::to_chars_result end = std::to_chars(
+      digits, buffer->data() + buffer->size(), FnvHash64(number));
+  return {buffer->data(), static_cast<size_t>(end.ptr - buffer->data())};
+}
+
 std::string KeyName(uint64_t number) {
-  return "user" + std::to_string(FnvHash64(number));
+  KeyBuffer buffer;
+  return std::string(KeyName(number, &buffer));
 }
 
 Zipfian::Zipfian(uint64_t items, double theta)

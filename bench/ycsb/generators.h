@@ -10,8 +10,10 @@
 #ifndef WHALE_BENCH_YCSB_GENERATORS_H_
 #define WHALE_BENCH_YCSB_GENERATORS_H_
 
+#include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "common/prng.h"
 
@@ -26,6 +28,10 @@ uint64_t FnvHash64(uint64_t value);
 // The key of record `number`: "user" and the hash of the number in decimal, so
 // that records in a row lie anywhere (YCSB's insertorder=hashed).
 std::string KeyName(uint64_t number);
+
+// The same without allocating; `buffer` holds the text.
+using KeyBuffer = std::array<char, 24>;
+std::string_view KeyName(uint64_t number, KeyBuffer* buffer);
 
 // Values 0 .. items - 1, the smaller the likelier.
 class Zipfian {

@@ -125,14 +125,16 @@ void Worker::Start(uint32_t slot, int64_t start_ns) {
 }
 
 void Worker::StartRead(uint32_t slot) {
+  KeyBuffer key;
   store_->Read(
-      KeyName(slots_[slot].number),
+      KeyName(slots_[slot].number, &key),
       [this, slot](absl::StatusOr<std::string> value) { OnRead(slot, value); });
 }
 
 void Worker::StartWrite(uint32_t slot) {
   const uint64_t number = slots_[slot].number;
-  store_->Write(KeyName(number), values_.Make(number, stamps_.Next()),
+  KeyBuffer key;
+  store_->Write(KeyName(number, &key), values_.Make(number, stamps_.Next()),
                 [this, slot](absl::Status status) { OnWritten(slot, status); });
 }
 

@@ -59,8 +59,9 @@ struct Connection {
   RingSender sender;
   PeerDoorbell doorbell;
   uint64_t packets_seen = 0;
-  bool unreleased = false;  // messages were handed out by the last Poll
-  bool unflushed = false;   // messages ended, doorbell not yet rung
+  bool unreleased = false;   // messages were handed out by the last Poll
+  bool unflushed = false;    // messages ended, doorbell not yet rung
+  uint32_t unpublished = 0;  // messages ended since the last doorbell
 
   uint32_t used_slots = 0;
   uint32_t unsignaled = 0;  // done since the last signaled one

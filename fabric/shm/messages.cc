@@ -4,6 +4,13 @@
 #include "fabric/shm/fabric_impl.h"
 
 namespace whale::fabric::shm {
+namespace {
+
+// A long batch is shown to the peer in parts: it starts while the rest is
+// written.
+constexpr uint32_t kMessagesPerDoorbell = 8;
+
+}  // namespace
 
 std::byte* ShmFabric::BeginMessage(ConnectionId connection,
                                    size_t length_bytes) {
@@ -23,6 +30,9 @@ void ShmFabric::EndMessage(ConnectionId connection, size_t length_bytes) {
   Connection* c = Find(connection);
   if (c == nullptr || c->state != State::kOpen) return;
   c->sender.CommitMessage(length_bytes);
+  if (++c->unpublished >= kMessagesPerDoorbell && PublishReady(*c)) {
+    RingDoorbell(*c);
+  }
   if (c->unflushed) return;
   c->unflushed = true;
   unflushed_.push_back(connection);
@@ -39,6 +49,7 @@ void ShmFabric::FlushMessages() {
 }
 
 bool ShmFabric::PublishReady(Connection& c) {
+  c.unpublished = 0;
   return c.sender.Publish(c.pending.empty() ? c.sender.committed()
                                             : c.pending.front().ring_limit);
 }
