@@ -23,7 +23,7 @@
 namespace whale::control {
 
 // StoredState::format_version that this version reads and writes.
-inline constexpr uint32_t kStoredFormatVersion = 1;
+inline constexpr uint32_t kStoredFormatVersion = 2;
 
 class ConfigStore {
  public:

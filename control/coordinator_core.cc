@@ -53,6 +53,15 @@ int64_t CoordinatorCore::SilenceNs() const {
                                      : options_.cluster.lease_us);
 }
 
+uint64_t CoordinatorCore::session_lease_us() const {
+  if (!stored_) return options_.cluster.session_lease_us;
+  uint64_t shortest = stored_->policy().session_lease_us();
+  for (const proto::StoredShard& shard : stored_->shards()) {
+    shortest = std::min(shortest, shard.policy().session_lease_us());
+  }
+  return shortest;
+}
+
 ChangeContext CoordinatorCore::Context(int64_t now_ns) {
   return {.options = options_,
           .registry = registry_,

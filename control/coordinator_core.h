@@ -81,7 +81,8 @@ class CoordinatorCore {
   proto::ClusterStatus Status(int64_t now_ns);
   // Not empty: somebody else leads; this core does nothing any more.
   const std::string& resigned() const { return resigned_; }
-  uint64_t session_lease_us() const { return options_.session_lease_us; }
+  // Of every session: the shortest that any shard's policy gives.
+  uint64_t session_lease_us() const;
 
  private:
   // A cluster exists and this core's term is stored.

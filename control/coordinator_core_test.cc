@@ -102,6 +102,14 @@ TEST(Formation, PoolsThatDoNotFitTogetherWait) {
   EXPECT_THAT(cluster.core().Status(cluster.now_ns).warnings(0),
               HasSubstr("server 1 uses fabric shm, server 2 verbs"));
   cluster.server(2).base.set_fabric("shm");
+  cluster.server(2).base.set_ring_slots(128);
+  cluster.Restart(2);
+  cluster.Settle();
+  EXPECT_FALSE(cluster.formed());
+  EXPECT_THAT(cluster.core().Status(cluster.now_ns).warnings(0),
+              HasSubstr("servers 1 and 2 have pools with rings of different "
+                        "size (64 and 128 slots)"));
+  cluster.server(2).base.set_ring_slots(64);
   cluster.Restart(2);
   cluster.Settle();
   EXPECT_TRUE(cluster.AllActive());

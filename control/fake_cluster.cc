@@ -19,6 +19,7 @@ FakeServer::FakeServer(uint32_t id, uint64_t incarnation) {
   base.set_fabric_address(absl::StrCat("fabric-", id));
   base.set_survives("process");
   base.set_segment_bytes(kTestSegmentBytes);
+  base.set_ring_slots(64);
 }
 
 void FakeServer::Restart(uint64_t incarnation) {

@@ -23,6 +23,7 @@ proto::StoredState State(uint64_t revision) {
   state.set_revision(revision);
   state.set_cluster_uuid("0123456789abcdef");
   state.set_segment_bytes(8 << 20);
+  state.set_ring_slots(64);
   state.set_next_session(1000 * revision);
   return state;
 }
@@ -200,8 +201,11 @@ TEST_F(StoredStateTest, ContradictionsAreNot) {
     EXPECT_THAT(std::string(CheckStoredState(state).message()), HasSubstr(why));
   };
   proto::StoredState bad = state_;
-  bad.set_format_version(2);
-  expect_refused(bad, "format version 2");
+  bad.set_format_version(kStoredFormatVersion + 1);
+  expect_refused(bad, "format version");
+  bad = state_;
+  bad.clear_ring_slots();
+  expect_refused(bad, "ring slots");
   bad = state_;
   bad.clear_cluster_uuid();
   expect_refused(bad, "cluster uuid");

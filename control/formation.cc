@@ -21,6 +21,13 @@ std::string WhyNotFormed(const ClusterOptions& options,
                           " have pools with segments of different size; "
                           "create one of them again");
     }
+    if (server->report.ring_slots() != first->report.ring_slots()) {
+      return absl::StrCat("servers ", first->id(), " and ", id,
+                          " have pools with rings of different size (",
+                          first->report.ring_slots(), " and ",
+                          server->report.ring_slots(),
+                          " slots); create one of them again");
+    }
     if (server->report.fabric() != first->report.fabric()) {
       return absl::StrCat("server ", first->id(), " uses fabric ",
                           first->report.fabric(), ", server ", id, " ",
@@ -58,6 +65,7 @@ proto::StoredState FirstState(const CoreOptions& options,
   state.set_shard_count(wanted.shard_count);
   state.set_replicas(wanted.replicas);
   state.set_segment_bytes(first->report.segment_bytes());
+  state.set_ring_slots(first->report.ring_slots());
   state.set_next_session(1);
   *state.mutable_policy() = PolicyOf(wanted, first->report.fabric());
   state.set_longest_lease_us(state.policy().lease_us());

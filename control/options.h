@@ -27,6 +27,7 @@ struct ClusterOptions {
   std::optional<uint64_t> by_value_max_bytes;  // none: by the fabric
   uint64_t window_bytes = 64 << 20;
   uint64_t lease_us = 2'000'000;
+  uint64_t session_lease_us = 60'000'000;
   std::optional<uint32_t> min_replicas;  // none: 2 when replicas >= 3, else 1
 };
 
@@ -45,12 +46,12 @@ struct CoreOptions {
   int64_t register_grace_ns = 2'000'000'000;
   // Between two shards whose primary is moved to spread them evenly.
   int64_t spread_pause_ns = 2'000'000'000;
-  uint64_t session_lease_us = 60'000'000;
   std::string description;  // version and store, for status
 };
 
 inline constexpr uint64_t kMinLeaseUs = 100'000;
 inline constexpr uint64_t kMaxLeaseUs = 60'000'000;
+inline constexpr uint64_t kMinSessionLeaseUs = 100'000;
 inline constexpr uint64_t kMinWindowBytes = 64 << 10;
 inline constexpr uint32_t kMaxReplicas = 16;
 inline constexpr uint32_t kMaxShards = 4096;

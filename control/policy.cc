@@ -17,6 +17,7 @@ proto::Policy PolicyOf(const ClusterOptions& options, std::string_view fabric) {
       options.by_value_max_bytes.value_or(DefaultByValueMaxBytes(fabric)));
   policy.set_window_bytes(options.window_bytes);
   policy.set_lease_us(options.lease_us);
+  policy.set_session_lease_us(options.session_lease_us);
   policy.set_min_replicas(
       options.min_replicas.value_or(options.replicas >= 3 ? 2 : 1));
   return policy;
@@ -57,6 +58,11 @@ absl::Status CheckPolicy(const proto::Policy& policy, uint32_t replicas) {
         absl::StrCat("lease is ", policy.lease_us(), " us; it must be from ",
                      kMinLeaseUs, " (100 ms) to ", kMaxLeaseUs, " (60 s)"));
   }
+  if (policy.session_lease_us() < kMinSessionLeaseUs) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "session lease is ", policy.session_lease_us(),
+        " us; it must be at least ", kMinSessionLeaseUs, " (100 ms)"));
+  }
   if (policy.window_bytes() < kMinWindowBytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("window is ", policy.window_bytes(),
@@ -77,6 +83,9 @@ proto::Policy Completed(const proto::Policy& wanted,
     policy.set_window_bytes(current.window_bytes());
   }
   if (policy.lease_us() == 0) policy.set_lease_us(current.lease_us());
+  if (policy.session_lease_us() == 0) {
+    policy.set_session_lease_us(current.session_lease_us());
+  }
   if (policy.min_replicas() == 0) {
     policy.set_min_replicas(current.min_replicas());
   }
@@ -87,6 +96,7 @@ bool SamePolicy(const proto::Policy& a, const proto::Policy& b) {
   return a.mirrors() == b.mirrors() &&
          a.by_value_max_bytes() == b.by_value_max_bytes() &&
          a.window_bytes() == b.window_bytes() && a.lease_us() == b.lease_us() &&
+         a.session_lease_us() == b.session_lease_us() &&
          a.min_replicas() == b.min_replicas();
 }
 

@@ -24,7 +24,7 @@ proto::Policy PolicyOf(const ClusterOptions& options, std::string_view fabric);
 absl::Status CheckOptions(const ClusterOptions& options);
 absl::Status CheckPolicy(const proto::Policy& policy, uint32_t replicas);
 
-// `wanted` with zeros that make no sense (window, lease, min_replicas) taken
+// `wanted` with zeros that make no sense (window, leases, min_replicas) taken
 // from `current`.
 proto::Policy Completed(const proto::Policy& wanted,
                         const proto::Policy& current);

@@ -91,6 +91,12 @@ std::string WhyNotOfCluster(const proto::ServerReport& report,
                         " bytes, the cluster ", stored.segment_bytes(),
                         ": create the pool with the cluster's size");
   }
+  if (report.ring_slots() != stored.ring_slots()) {
+    return absl::StrCat("the pool of server ", report.server_id(),
+                        " has rings of ", report.ring_slots(),
+                        " slots, the cluster ", stored.ring_slots(),
+                        ": create the pool with the cluster's number");
+  }
   if (report.shard_count() != 0 &&
       report.shard_count() != stored.shard_count()) {
     return absl::StrCat("the pool of server ", report.server_id(),

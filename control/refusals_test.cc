@@ -71,6 +71,8 @@ TEST_F(Refusals, UnknownServer) {
 TEST_F(Refusals, OtherGeometry) {
   EXPECT_THAT(Told([](auto& r) { r.set_segment_bytes(16 << 20); }),
               HasSubstr("segments of 16777216 bytes"));
+  EXPECT_THAT(Told([](auto& r) { r.set_ring_slots(128); }),
+              AllOf(HasSubstr("128 slots"), HasSubstr("the cluster 64")));
   EXPECT_THAT(Told([](auto& r) { r.set_shard_count(64); }),
               HasSubstr("formatted for 64 shards"));
 }

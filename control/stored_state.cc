@@ -62,6 +62,7 @@ absl::Status CheckStoredState(const proto::StoredState& state) {
   if (state.segment_bytes() < kMinSegmentBytes) {
     return Contradiction("the size of segments");
   }
+  if (state.ring_slots() == 0) return Contradiction("no ring slots");
   std::set<uint32_t> servers;
   for (const proto::StoredServer& server : state.servers()) {
     if (server.server_id() == 0 || !servers.insert(server.server_id()).second) {

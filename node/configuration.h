@@ -22,6 +22,7 @@ struct Configuration {
   uint32_t mirrors = 0;                // m
   uint64_t by_value_max_bytes = 0;
   uint64_t window_bytes = 0;
+  int64_t session_lease_ns = 0;
 
   ServerId primary() const { return members.front(); }
   size_t backups() const { return members.size() - 1; }
@@ -63,6 +64,8 @@ inline Configuration ConfigurationOf(const proto::ShardDirective& directive) {
   configuration.mirrors = std::min(directive.policy().mirrors(), backups);
   configuration.by_value_max_bytes = directive.policy().by_value_max_bytes();
   configuration.window_bytes = directive.policy().window_bytes();
+  configuration.session_lease_ns =
+      static_cast<int64_t>(directive.policy().session_lease_us()) * 1000;
   return configuration;
 }
 

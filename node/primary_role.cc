@@ -472,7 +472,7 @@ void PrimaryRole::WakeWhereNeeded() {
 
 void PrimaryRole::ExpireSessions() {
   if (context_->now_ns < session_scan_at_ns_ || !open()) return;
-  const int64_t lease_ns = context_->options.session_lease_ns;
+  const int64_t lease_ns = configuration_.session_lease_ns;
   session_scan_at_ns_ = context_->now_ns + lease_ns / 16;
   std::vector<SessionId> expired;
   state_->sessions.ForEachOpen([&](SessionId session, int64_t active_ns) {

@@ -371,6 +371,7 @@ void Replica::FillReport(proto::ShardReport* report) const {
   report->set_damaged(!damage_.empty());
   report->set_damage(damage_);
   report->set_records(state_.index.size());
+  report->set_open_sessions(state_.sessions.size());
   report->set_log_bytes(uint64_t{context_->pool->used_slots(shard_)} *
                         state_.log.segment_bytes());
   report->set_has_lease(phase_ == proto::SHARD_ACTIVE &&

@@ -58,6 +58,7 @@ void Reports::Fill(const Replicas& replicas,
   report->set_sequence(sequence_);
   report->set_data_progress(context_->counters.turns);
   report->set_segment_bytes(geometry.segment_bytes);
+  report->set_ring_slots(geometry.ring_slots);
   report->set_pool_segments(geometry.segment_slots);
   report->set_free_segments(context_->pool->free_slots());
   report->set_shard_count(geometry.shard_count);

@@ -42,7 +42,6 @@ struct ServerOptions {
   std::string http_address;  // for status only
   uint32_t client_credits = 256;
   uint32_t max_deferred_writes = 4096;  // per shard, waiting for the window
-  int64_t session_lease_ns = 60'000'000'000;
   // Rare events that an operator should read, a line each; may be empty.
   std::function<void(std::string_view)> warn;
   // Times stages by the processor's cycle counter, which a simulation has not.
@@ -83,7 +82,7 @@ class Server {
     uint64_t forwarded_reads = 0, commit_cell_reads = 0, epoch_cell_reads = 0;
     uint64_t delivered_bytes = 0, delivered_metadata = 0, chain_bytes = 0;
     uint64_t bad_messages = 0, damaged_records = 0;
-    uint64_t connections = 0, sessions = 0;
+    uint64_t connections = 0;
   };
   const Counters& counters() const;
   // The newest report, for the process's metrics (same thread).

@@ -18,7 +18,7 @@ control::CoreOptions CoordinatorOptions(const ClusterSetup& setup) {
   options.cluster.window_bytes = setup.window_bytes;
   options.cluster.lease_us = setup.lease_us;
   options.new_cluster_uuid = "sim-cluster-uuid";  // 16 bytes
-  options.session_lease_us = setup.session_lease_ns / 1000;
+  options.cluster.session_lease_us = setup.session_lease_ns / 1000;
   return options;
 }
 
@@ -61,7 +61,6 @@ Cluster::Cluster(World* world, const ClusterSetup& setup)
     options.clock_offset_ns = world_->Between(0, 1000 * kSecond);
     options.clock_drift_ppm =
         world_->Between(-setup.max_drift_ppm, setup.max_drift_ppm);
-    options.session_lease_ns = setup.session_lease_ns;
     servers_.push_back(std::make_unique<ServerNode>(
         world_, &network_, options,
         [this, id](const proto::ServerReport& report) {

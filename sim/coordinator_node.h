@@ -49,7 +49,7 @@ class CoordinatorNode {
   // For people: what an operator would be warned of.
   std::string Warnings() const;
   int64_t session_lease_ns() const {
-    return static_cast<int64_t>(options_.session_lease_us) * 1000;
+    return static_cast<int64_t>(options_.cluster.session_lease_us) * 1000;
   }
 
  private:

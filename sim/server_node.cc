@@ -44,7 +44,6 @@ absl::Status ServerNode::Start() {
   node::ServerOptions options;
   options.id = options_.id;
   options.incarnation = incarnation_;
-  options.session_lease_ns = options_.session_lease_ns;
   options.warn = [this](std::string_view text) {
     warning_ = text;
     world_->Trace(absl::StrCat("server ", node(), " warns: ", warning_));

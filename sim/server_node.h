@@ -26,7 +26,6 @@ struct ServerNodeOptions {
   pmem::Survives survives = pmem::Survives::kProcess;
   int64_t clock_offset_ns = 0;
   int64_t clock_drift_ppm = 0;
-  int64_t session_lease_ns = 60 * kSecond;
 };
 
 class ServerNode final : public node::ControlLink {

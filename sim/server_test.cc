@@ -19,6 +19,7 @@ namespace {
 
 using fabric::ConnectionId;
 using fabric::EventKind;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -77,6 +78,15 @@ class Neighbour {
     return connection;
   }
 
+  // Why the server lets nobody in who says this.
+  std::string Refusal(uint32_t to, std::string_view hello) {
+    refusal_.clear();
+    fabric_.Connect("sim:" + std::to_string(to),
+                    std::as_bytes(std::span(hello)));
+    EXPECT_TRUE(RunUntil([&] { return !refusal_.empty(); }));
+    return refusal_;
+  }
+
   // False: it is not taken, because the connection is gone.
   bool Send(ConnectionId connection, std::string_view message) {
     std::byte* room = nullptr;
@@ -127,6 +137,9 @@ class Neighbour {
         connected_ += std::count(accepted_.begin(), accepted_.end(),
                                  event.connection) == 0;
         return;
+      case EventKind::kConnectFailed:
+        refusal_ = std::string(event.detail);
+        return;
       case EventKind::kReceived:
         messages_.emplace_back(reinterpret_cast<const char*>(event.data),
                                event.length_bytes);
@@ -145,6 +158,7 @@ class Neighbour {
   fabric::RegionId region_;
   std::vector<ConnectionId> accepted_;
   std::vector<std::string> messages_;
+  std::string refusal_;
   int connected_ = 0;
   int disconnected_ = 0;
 };
@@ -184,6 +198,7 @@ class ServerTest : public ::testing::Test {
     start->set_epoch(epoch);
     start->set_start(kSegmentBytes);
     shard->mutable_policy()->set_window_bytes(1 << 20);
+    shard->mutable_policy()->set_session_lease_us(60'000'000);
     server_.OnDirective(directive);
     Run(10 * kMillisecond);
     ASSERT_EQ(Report().shards(0).phase(), proto::SHARD_ACTIVE);
@@ -293,13 +308,16 @@ class ClientsTest : public ServerTest {
 
   ClientsTest() { Activate(Directive(), 1, {1}); }
 
-  ConnectionId ConnectClient(Neighbour& client) {
+  static wire::Hello Hello() {
     wire::Hello hello{};
     hello.magic = wire::kHelloMagic;
     hello.protocol_version = wire::kProtocolVersion;
     hello.purpose = wire::Purpose::kClient;
     hello.to_server = 1;
-    return client.Connect(1, hello);
+    return hello;
+  }
+  ConnectionId ConnectClient(Neighbour& client) {
+    return client.Connect(1, Hello());
   }
   wire::Request Request(wire::RequestType type, size_t key_bytes) {
     wire::Request request{};
@@ -333,6 +351,30 @@ class ClientsTest : public ServerTest {
 
   uint64_t tag_ = 0;
 };
+
+TEST_F(ClientsTest, HelloThatDoesNotFitIsRefusedWithTheReason) {
+  Neighbour client(&world_, &network_, 101);
+  const auto refusal = [&](const auto& change) {
+    wire::Hello hello = Hello();
+    change(hello);
+    return client.Refusal(1, BytesOf(hello));
+  };
+  EXPECT_THAT(refusal([](auto& h) { h.protocol_version = 99; }),
+              AllOf(HasSubstr("protocol version 99"),
+                    HasSubstr("use the same release")));
+  EXPECT_THAT(refusal([](auto& h) { h.magic = 1; }), HasSubstr("not a hello"));
+  EXPECT_THAT(refusal([](auto& h) { h.to_server = 2; }),
+              HasSubstr("another server"));
+  EXPECT_THAT(refusal([](auto& h) { h.cluster_uuid[0] = 'x'; }),
+              HasSubstr("another cluster"));
+  EXPECT_THAT(refusal([](auto& h) {
+                std::memset(h.cluster_uuid, 'c', sizeof(h.cluster_uuid));
+                h.purpose = wire::Purpose{77};
+              }),
+              HasSubstr("unknown purpose"));
+  EXPECT_THAT(client.Refusal(1, "hello"), HasSubstr("not a hello"));
+  EXPECT_EQ(server_.server()->counters().connections, 0);
+}
 
 TEST_F(ClientsTest, AllCreditsMayBeUsedAtOnce) {
   Neighbour client(&world_, &network_, 101);

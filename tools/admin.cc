@@ -147,6 +147,7 @@ struct PolicyFlags {
   uint64_t by_value_max_bytes = 0;
   uint64_t window_bytes = 0;
   absl::Duration lease;
+  absl::Duration session_lease;
   uint32_t min_replicas = 0;
   std::vector<std::string> shards;
 };
@@ -163,6 +164,9 @@ proto::Policy Changed(proto::Policy policy, const PolicyFlags& flags) {
   }
   if (options.Given("lease")) {
     policy.set_lease_us(absl::ToInt64Microseconds(flags.lease));
+  }
+  if (options.Given("session-lease")) {
+    policy.set_session_lease_us(absl::ToInt64Microseconds(flags.session_lease));
   }
   if (options.Given("min-replicas")) {
     policy.set_min_replicas(flags.min_replicas);
@@ -208,6 +212,8 @@ void RegisterSetPolicy(Program& program) {
   options.AddBytes("window-bytes", &flags->window_bytes,
                    "acknowledged bytes that may lack a copy somewhere");
   options.AddDuration("lease", &flags->lease, "of the servers");
+  options.AddDuration("session-lease", &flags->session_lease,
+                      "of the clients' sessions");
   options.AddCount("min-replicas", &flags->min_replicas,
                    "acknowledge no write with fewer", 1, control::kMaxReplicas);
   options.AddList("shards", &flags->shards,

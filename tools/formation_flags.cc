@@ -4,6 +4,21 @@
 #include "common/status_macros.h"
 
 namespace whale::tools {
+namespace {
+
+void AddMicroseconds(Options* options, const std::string& name,
+                     const std::string& shown, uint64_t* value,
+                     const std::string& help) {
+  options->Add(name, "TIME", shown, help,
+               [value](std::string_view text) -> absl::Status {
+                 WHALE_ASSIGN_OR_RETURN(const absl::Duration time,
+                                        ParseDuration(text));
+                 *value = absl::ToInt64Microseconds(time);
+                 return absl::OkStatus();
+               });
+}
+
+}  // namespace
 
 void AddAutoBytes(Options* options, const std::string& name,
                   std::optional<uint64_t>* value, const std::string& help) {
@@ -33,13 +48,10 @@ void AddFormationFlags(Options* options, control::ClusterOptions* cluster) {
                "records up to this size go to every backup by value at once");
   options->AddBytes("window-bytes", &cluster->window_bytes,
                     "acknowledged bytes that may still lack a copy somewhere");
-  options->Add("lease", "TIME", "2s", "a server unheard of for so long is out",
-               [cluster](std::string_view text) -> absl::Status {
-                 WHALE_ASSIGN_OR_RETURN(const absl::Duration lease,
-                                        ParseDuration(text));
-                 cluster->lease_us = absl::ToInt64Microseconds(lease);
-                 return absl::OkStatus();
-               });
+  AddMicroseconds(options, "lease", "2s", &cluster->lease_us,
+                  "a server unheard of for so long is out");
+  AddMicroseconds(options, "session-lease", "60s", &cluster->session_lease_us,
+                  "a client's session unheard of for so long ends");
   options->Add("min-replicas", "N|auto", "auto",
                "acknowledge no write with fewer; auto is 2 of 3 or more",
                [cluster](std::string_view text) -> absl::Status {
@@ -76,6 +88,8 @@ std::vector<std::string> FormationArguments(
           number(cluster.window_bytes),
           "--lease",
           absl::StrCat(cluster.lease_us, "us"),
+          "--session-lease",
+          absl::StrCat(cluster.session_lease_us, "us"),
           "--min-replicas",
           optional(cluster.min_replicas),
           "--primaries-on",

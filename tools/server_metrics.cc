@@ -92,7 +92,6 @@ void AddCounters(const node::Server::Counters& c, Families* families) {
                   static_cast<double>(value));
   };
   gauge("connections", "Open data connections", c.connections);
-  gauge("sessions", "Open sessions of clients", c.sessions);
 }
 
 void AddPool(const proto::ServerReport& report, Families* families) {
@@ -152,6 +151,8 @@ void AddShards(const proto::ServerReport& report, Families* families) {
       {"shard_keys", "Keys in the index", &proto::ShardReport::records},
       {"shard_log_bytes", "Bytes of live segments",
        &proto::ShardReport::log_bytes},
+      {"shard_open_sessions", "Clients' sessions",
+       &proto::ShardReport::open_sessions},
       {"shard_lag_bytes", "Bytes this replica (primary: any) still lacks",
        &proto::ShardReport::lag_bytes},
       {"shard_lag_microseconds", "Age of the oldest of them",

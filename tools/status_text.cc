@@ -157,6 +157,7 @@ Json ReplicaJson(const proto::ClusterStatus& status,
   json["lag_bytes"] = report->lag_bytes();
   json["lag_us"] = report->lag_us();
   json["window_high_water_bytes"] = report->window_high_water_bytes();
+  json["open_sessions"] = report->open_sessions();
   json["has_lease"] = report->has_lease();
   json["holes"] = report->holes_size();
   json["damaged"] = report->damaged();
@@ -176,6 +177,7 @@ Json ShardJson(const proto::ClusterStatus& status,
                  {"by_value_max_bytes", policy.by_value_max_bytes()},
                  {"window_bytes", policy.window_bytes()},
                  {"lease_us", policy.lease_us()},
+                 {"session_lease_us", policy.session_lease_us()},
                  {"min_replicas", policy.min_replicas()}}},
                {"replicas", Json::array()}};
   for (int i = 0; i < shard.members_size(); ++i) {

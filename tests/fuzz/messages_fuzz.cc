@@ -205,6 +205,7 @@ class Session {
     start->set_epoch(kEpoch);
     start->set_start(kSegmentBytes);
     shard->mutable_policy()->set_window_bytes(1 << 16);
+    shard->mutable_policy()->set_session_lease_us(60'000'000);
     server_.OnDirective(directive);
     Turn();
   }

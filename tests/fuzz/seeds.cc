@@ -40,6 +40,7 @@ std::string StateFile() {
   state.set_revision(1);
   state.set_cluster_uuid("0123456789abcdef");
   state.set_segment_bytes(8 << 20);
+  state.set_ring_slots(64);
   state.set_next_session(1000);
   return Byte(0) + control::EncodeStateFile(state);
 }

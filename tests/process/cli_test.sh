@@ -196,6 +196,21 @@ expect "another number of replicas" 2 '3 replicas' \
 expect "a pool larger than the memory" 2 'file system has' \
   "$whale" dev --port "$port" --pool-bytes 900GiB
 
+# A /dev/shm as small as containers have it, where one can be made.
+small_shm=(unshare --user --map-root-user --mount sh -c
+  'mount -t tmpfs -o size=16m tmpfs /dev/shm && "$@"' sh)
+if "${small_shm[@]}" true 2>/dev/null; then
+  expect "/dev/shm too small" 2 '/dev/shm.*--dir' \
+    "${small_shm[@]}" "$whale" dev --port "$port"
+fi
+expect "rings of another size than the cluster's" 2 'rings of 64 slots' bash -c "
+  mv '$work/data/server-1/pool' '$work/own'
+  '$whale' dev --dir '$work/data' --port '$port' --ring-slots 64
+  code=\$?
+  rm '$work/data/server-1/pool'
+  mv '$work/own' '$work/data/server-1/pool'
+  exit \$code"
+
 # What a killed run without --dir left in shared memory goes at the next start;
 # nothing else does.
 start_without_folder() {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,18 @@ std::string ReadEverywhere(Client& client, const std::string& key) {
     value = result->value;
   }
   return value;
+}
+
+// All numbers under this name in a JSON text.
+std::vector<uint64_t> Numbers(const std::string& json,
+                              const std::string& name) {
+  std::vector<uint64_t> numbers;
+  const std::regex pattern(absl::StrCat("\"", name, "\": *([0-9]+)"));
+  for (std::sregex_iterator it(json.begin(), json.end(), pattern), end;
+       it != end; ++it) {
+    numbers.push_back(std::stoull((*it)[1]));
+  }
+  return numbers;
 }
 
 bool AllThreadsSleep(pid_t pid) {
@@ -202,9 +215,10 @@ TEST(EdgesTest, ValuesAndKeysOverTheLimitsAreRefusedAndNothingElse) {
 
 // Everything goes along the chain, through a window that few values fill.
 TEST(EdgesTest, AWindowAtItsBoundSlowsWritersAndLosesNothing) {
-  constexpr uint64_t kWindowBytes = 1 << 20;
-  Cluster cluster({"--mirrors", "0", "--by-value-max-bytes", "0",
-                   "--window-bytes", absl::StrCat(kWindowBytes)});
+  constexpr uint64_t kWindowBytes = 256 << 10;
+  constexpr size_t kValueBytes = 60'000;
+  Cluster cluster({"--shards", "1", "--mirrors", "0", "--by-value-max-bytes",
+                   "0", "--window-bytes", absl::StrCat(kWindowBytes)});
   ASSERT_NO_FATAL_FAILURE(cluster.Start());
   std::unique_ptr<Client> client = cluster.Connect(absl::Seconds(60));
   ASSERT_NE(client, nullptr);
@@ -212,7 +226,7 @@ TEST(EdgesTest, AWindowAtItsBoundSlowsWritersAndLosesNothing) {
   int finished = 0, refused = 0;
   for (int i = 0; i < kWrites; ++i) {
     const std::string key = absl::StrCat("window", i % 50);
-    client->PutAsync(key, MakeValue(absl::StrCat("v", i), 60'000), {},
+    client->PutAsync(key, MakeValue(absl::StrCat("v", i), kValueBytes), {},
                      [&](absl::StatusOr<WriteResult> result) {
                        ++finished;
                        if (result.ok()) return;
@@ -227,10 +241,80 @@ TEST(EdgesTest, AWindowAtItsBoundSlowsWritersAndLosesNothing) {
   EXPECT_EQ(finished, kWrites);
   EXPECT_LT(refused, kWrites);
   EXPECT_TRUE(client->WaitReplicated(absl::Seconds(60)).ok());
+  // The bound was reached, and passed by one record at most and the pad
+  // before it, which is shorter.
+  const auto high_water = [&] {
+    const std::vector<uint64_t> high = Numbers(
+        cluster.Whale({"status", "--json"}).output, "window_high_water_bytes");
+    return high.empty() ? 0 : *std::max_element(high.begin(), high.end());
+  };
+  EXPECT_TRUE(
+      WaitFor([&] { return high_water() >= kWindowBytes; }, kLoadTimeoutMs));
+  EXPECT_LT(high_water(), kWindowBytes + 2 * (kValueBytes + 128));
   for (int i = 0; i < 50; ++i) {
     EXPECT_NE(NameOfValue(ReadEverywhere(*client, absl::StrCat("window", i))),
               "");
   }
+  client.reset();
+  EXPECT_EQ(cluster.Stop(), 0);
+}
+
+// Every write takes a slot of each backup's ring, which has few.
+TEST(EdgesTest, RingsThatWrapManyTimesLoseNothing) {
+  Cluster cluster({"--shards", "1", "--mirrors", "0", "--by-value-max-bytes",
+                   "0", "--ring-slots", "64"});
+  ASSERT_NO_FATAL_FAILURE(cluster.Start());
+  std::unique_ptr<Client> client = cluster.Connect(absl::Seconds(60));
+  ASSERT_NE(client, nullptr);
+  constexpr int kWrites = 2000, kKeys = 50;
+  int acknowledged = 0;
+  for (int i = 0; i < kWrites; ++i) {
+    client->PutAsync(absl::StrCat("ring", i % kKeys),
+                     MakeValue(absl::StrCat("v", i), 500), {},
+                     [&](absl::StatusOr<WriteResult> result) {
+                       EXPECT_TRUE(result.ok()) << result.status();
+                       ++acknowledged;
+                     });
+    client->Poll();
+  }
+  while (client->in_flight() > 0) client->Poll(absl::Seconds(1));
+  EXPECT_EQ(acknowledged, kWrites);
+  client.reset();
+  cluster.KillAll();
+  ASSERT_NO_FATAL_FAILURE(cluster.Start());
+  client = cluster.Connect(absl::Seconds(60));
+  ASSERT_NE(client, nullptr);
+  for (int key = 0; key < kKeys; ++key) {
+    EXPECT_EQ(NameOfValue(ReadEverywhere(*client, absl::StrCat("ring", key))),
+              absl::StrCat("v", kWrites - kKeys + key));
+  }
+  client.reset();
+  EXPECT_EQ(cluster.Stop(), 0);
+}
+
+TEST(EdgesTest, ASessionThatIsNotHeardOfEndsAndItsClientGoesOn) {
+  Cluster cluster({"--session-lease", "1s"});
+  ASSERT_NO_FATAL_FAILURE(cluster.Start());
+  std::unique_ptr<Client> client = cluster.Connect();
+  ASSERT_NE(client, nullptr);
+  ASSERT_TRUE(client->Put("session", "first").ok());
+  ASSERT_TRUE(client->WaitReplicated(absl::Seconds(20)).ok());
+  const auto open_somewhere = [&] {
+    const std::vector<uint64_t> open =
+        Numbers(cluster.Whale({"status", "--json"}).output, "open_sessions");
+    EXPECT_FALSE(open.empty());
+    return std::any_of(open.begin(), open.end(),
+                       [](uint64_t count) { return count > 0; });
+  };
+  EXPECT_TRUE(WaitFor(
+      [&] { return client->Put("session", "again").ok() && open_somewhere(); },
+      kLoadTimeoutMs));
+  // Nobody polls this client, so it cannot keep its sessions alive.
+  EXPECT_TRUE(WaitFor([&] { return !open_somewhere(); }, kLoadTimeoutMs))
+      << "sessions do not end";
+  const absl::StatusOr<WriteResult> next = client->Put("session", "second");
+  EXPECT_TRUE(next.ok()) << next.status();
+  EXPECT_EQ(ReadEverywhere(*client, "session"), "second");
   client.reset();
   EXPECT_EQ(cluster.Stop(), 0);
 }
