@@ -153,7 +153,9 @@ TEST(SecondProcess, TakesOverWhenTheFirstHasBeenSilentForItsLease) {
   cluster.Form();
   cluster.Start(2);  // no stream was closed: its machine is gone
   cluster.Rounds(10);
-  EXPECT_EQ(cluster.stored_shard(0).epoch(), 2u);
+  // The shard goes on without the first process, then takes the second in.
+  EXPECT_EQ(cluster.stored_shard(0).epoch(), 3u);
+  EXPECT_EQ(cluster.stored_shard(0).members_size(), 3);
   EXPECT_TRUE(cluster.AllActive());
 }
 

@@ -180,7 +180,9 @@ void Strike(Failover& run, Prng& random) {
     }
   }
   const bool for_long = random.Chance(0.7);
-  if (for_long) ASSERT_NO_FATAL_FAILURE(run.SignalDev(SIGSTOP));
+  if (for_long) {
+    ASSERT_NO_FATAL_FAILURE(run.SignalDev(SIGSTOP));
+  }
   std::vector<pid_t> stopped;
   for (const pid_t pid : victims) {
     const bool stop = random.Chance(0.4);
@@ -194,7 +196,9 @@ void Strike(Failover& run, Prng& random) {
               for_long ? "" : ", what was killed starts at once");
   Pass(away_ms);
   for (const pid_t pid : stopped) kill(pid, SIGCONT);
-  if (for_long) ASSERT_NO_FATAL_FAILURE(run.SignalDev(SIGCONT));
+  if (for_long) {
+    ASSERT_NO_FATAL_FAILURE(run.SignalDev(SIGCONT));
+  }
 }
 
 void RunSchedule(uint64_t seed) {
