@@ -39,8 +39,8 @@ std::string_view KeyName(uint64_t number, KeyBuffer* buffer) {
   constexpr std::string_view kPrefix = "user";
   kPrefix.copy(buffer->data(), kPrefix.size());
   char* const digits = buffer->data() + kPrefix.size();
-  const std::to_chars_result end = std::to_chars(
-      digits, buffer->data() + buffer->size(), FnvHash64(number));
+  const std::to_chars_result end =
+      std::to_chars(digits, buffer->data() + buffer->size(), FnvHash64(number));
   return {buffer->data(), static_cast<size_t>(end.ptr - buffer->data())};
 }
 
