@@ -321,10 +321,12 @@ void PrimaryRole::OnConnectionLost(fabric::ConnectionId connection) {
 
 // --- The turn ---
 
-void PrimaryRole::KeepSegmentsAhead() {
+// Whether it may have changed something.
+bool PrimaryRole::KeepSegmentsAhead() {
   const uint64_t wanted =
       state_->log.SegmentOf(state_->log.end()) + kSegmentsAhead;
-  if (own_pool_full_ && context_->now_ns < segments_retry_at_ns_) return;
+  if (own_segments_until_ >= wanted) return false;
+  if (own_pool_full_ && context_->now_ns < segments_retry_at_ns_) return false;
   const uint64_t before = own_segments_until_;
   own_pool_full_ = false;
   for (uint64_t number = state_->log.HasSegment(own_segments_until_)
@@ -338,15 +340,17 @@ void PrimaryRole::KeepSegmentsAhead() {
     }
     own_segments_until_ = number;
   }
-  if (own_segments_until_ == before) return;
+  if (own_segments_until_ == before) return true;
   for (const Backup& backup : backups_) {
     if (backup.sender)
       GrantSegments(backup.id, before + 1, own_segments_until_);
   }
+  return true;
 }
 
 void PrimaryRole::UpdateWritable() {
   const uint64_t current = state_->log.SegmentOf(state_->log.end());
+  writable_seen_from_ = current;
   uint64_t writable = current - 1;
   bool full = false;
   for (uint64_t number = current; number <= current + 1; ++number) {
@@ -492,8 +496,10 @@ void PrimaryRole::Commit() {
 }
 
 bool PrimaryRole::Turn() {
-  KeepSegmentsAhead();
-  UpdateWritable();
+  if (KeepSegmentsAhead() ||
+      state_->log.SegmentOf(state_->log.end()) != writable_seen_from_) {
+    UpdateWritable();
+  }
   bool busy = BeginWhenReady();
   busy |= ReadProgress();
   ordering_.set_replicated(committer_.replicated());

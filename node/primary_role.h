@@ -116,7 +116,7 @@ class PrimaryRole final : private primary::OrderingEffects,
   void OnPulled(fabric::ConnectionId connection, fabric::Outcome outcome);
   void AbandonPulls(fabric::ConnectionId connection);
   void GrantSegments(ServerId to, uint64_t first, uint64_t last);
-  void KeepSegmentsAhead();
+  bool KeepSegmentsAhead();
   void UpdateWritable();
   bool PersistOwn();
   bool Deliver(size_t index);
@@ -150,6 +150,7 @@ class PrimaryRole final : private primary::OrderingEffects,
   uint32_t open_backups_ = 0;
   Lsn own_durable_;
   uint64_t own_segments_until_ = 0;  // largest segment that is here
+  uint64_t writable_seen_from_ = 0;  // the log's segment at UpdateWritable
   bool own_pool_full_ = false;
   int64_t segments_retry_at_ns_ = 0;
   int64_t last_delivery_ns_ = 0;

@@ -20,7 +20,7 @@ for mirrors in 0 1 2; do
       policy="mirrors=$mirrors,by-value-max-bytes=$by_value"
       output=$("$whale" bench ycsb --dev --workload "$workload" \
         --records "$records" --operations "$operations" --pipeline 32 \
-        --pool-bytes 4GiB --policy "$policy" --verify --quiet 2>&1) &&
+        --pool-bytes 3GiB --policy "$policy" --verify --quiet 2>&1) &&
         verdict=$(grep "^\[VERIFY\]" <<<"$output") || {
         verdict="FAILED: $(tail -3 <<<"$output")"
         failed=1

@@ -4,6 +4,7 @@
 
 #include "bench/floor/floor.h"
 #include "bench/monotonic.h"
+#include "common/adaptive_spin.h"
 
 namespace whale::bench::floor {
 namespace {
@@ -16,21 +17,19 @@ class Client {
       : options_(options),
         shared_(*shared),
         value_(options.value_bytes, 'v'),
-        started_(shared->ring_slots) {}
+        started_(shared->ring_slots),
+        spin_(options.most_spin_ns) {}
 
   // Does `count` more operations; their latencies go to `latency`.
   void Do(uint64_t count, Histogram* latency) {
     const uint64_t total = answered_ + count;
-    int64_t last_answer_ns = MonotonicNs();
     while (answered_ < total) {
       Send(total);
       const int64_t now_ns = MonotonicNs();
       if (Take(latency) > 0) {
-        last_answer_ns = now_ns;
-      } else if (options_.spin_ns < 0 ||
-                 now_ns - last_answer_ns < options_.spin_ns) {
-        Pause();
-      } else {
+        spin_.OnWork(now_ns);
+      } else if (!spin_.KeepLooking(now_ns)) {
+        spin_.OnSleep();
         shared_.client.Sleep(kSleepNs, [this] { return HasReply(); });
       }
     }
@@ -67,6 +66,7 @@ class Client {
   Shared& shared_;
   const std::string value_;
   std::vector<int64_t> started_;
+  AdaptiveSpin spin_;
   uint64_t sent_ = 0, answered_ = 0;
 };
 

@@ -26,6 +26,7 @@
 #include "absl/status/statusor.h"
 #include "bench/floor/doorbell.h"
 #include "bench/ycsb/runner.h"
+#include "common/adaptive_spin.h"
 
 namespace whale::bench::floor {
 
@@ -43,8 +44,8 @@ struct FloorOptions {
   uint32_t backups = 2;
   Backups backup_mode = Backups::kSleep;
   bool write_back = false;  // lines of all logs and cells, with one fence
-  int64_t spin_ns = 5'000;  // before sleeping, as `whale dev --spin`
-  uint64_t log_bytes = uint64_t{256} << 20;  // each; used round and round
+  int64_t most_spin_ns = AdaptiveSpin::kMostNs;  // as `whale dev --spin`
+  uint64_t log_bytes = uint64_t{256} << 20;      // each; used round and round
   std::vector<int> pin_cpus;  // client, primary, backups, in turn
 };
 

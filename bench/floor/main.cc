@@ -71,8 +71,9 @@ int Main(int argc, char** argv) {
                                          {"none", Backups::kNone}}));
   app.add_flag("--write-back", options.write_back,
                "write cache lines back, as persistent memory needs");
-  app.add_option("--spin-ns", options.spin_ns,
-                 "before a process sleeps; negative: never");
+  app.add_option("--spin-ns", options.most_spin_ns,
+                 "the longest before a process sleeps; 0: at once")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--log-bytes", options.log_bytes, "of each log");
   app.add_option("--pin-cpus", options.pin_cpus,
                  "client, primary, backups, in turn")

@@ -1,6 +1,7 @@
 // The floor's primary and backup processes.
 #include "bench/floor/floor.h"
 #include "bench/floor/primary.h"
+#include "common/adaptive_spin.h"
 #include "common/clock.h"
 
 namespace whale::bench::floor {
@@ -8,20 +9,24 @@ namespace {
 
 constexpr int64_t kLookUpNs = 1'000'000;
 
-// Calls `turn` until `stop`; when it has had nothing to do for `spin_ns`,
-// `sleep` instead. The worker's loop of `whale serve`.
+// Calls `turn` until `stop`; when it has had nothing to do for a while, `sleep`
+// instead. The worker's loop of `whale serve`.
 template <typename Turn, typename Sleep>
-void Loop(const Shared& shared, int64_t spin_ns, Turn turn, Sleep sleep) {
+void Loop(const Shared& shared, const FloorOptions& options, bool poll,
+          Turn turn, Sleep sleep) {
   BootClock clock;
-  int64_t last_work_ns = clock.NowNs();
+  AdaptiveSpin spin(options.most_spin_ns);
   while (!shared.stop.load(std::memory_order_relaxed)) {
     const bool worked = turn();
+    if (poll && !worked) {
+      Pause();
+      continue;
+    }
     const int64_t now_ns = clock.NowNs();
     if (worked) {
-      last_work_ns = now_ns;
-    } else if (spin_ns < 0 || now_ns - last_work_ns < spin_ns) {
-      Pause();
-    } else {
+      spin.OnWork(now_ns);
+    } else if (!spin.KeepLooking(now_ns)) {
+      spin.OnSleep();
       sleep();
     }
   }
@@ -32,7 +37,7 @@ void Loop(const Shared& shared, int64_t spin_ns, Turn turn, Sleep sleep) {
 void RunPrimary(const FloorOptions& options, Shared* shared) {
   Primary primary(options, shared);
   Loop(
-      *shared, options.spin_ns, [&] { return primary.Turn(); },
+      *shared, options, /*poll=*/false, [&] { return primary.Turn(); },
       [&] {
         shared->primary.Sleep(100 * kLookUpNs,
                               [&] { return primary.HasRequest(); });
@@ -58,7 +63,7 @@ void RunBackup(const FloorOptions& options, Shared* shared, uint32_t index) {
     return true;
   };
   const bool poll = options.backup_mode == Backups::kPoll;
-  Loop(*shared, poll ? -1 : options.spin_ns, turn,
+  Loop(*shared, options, poll, turn,
        [&] { nobody_rings.Sleep(kLookUpNs, [] { return false; }); });
 }
 
