@@ -2,7 +2,7 @@
 # Random schedules of faults against whole clusters of processes, one cluster
 # per seed: servers killed or stopped, two at once, the coordinator among them;
 # in the end all acknowledged writes must be there and histories linearizable.
-# Each takes about 15 s. Prints each schedule; stops at the first that fails.
+# Each takes 15 to 30 s. Prints each schedule; stops at the first that fails.
 #
 #   failover_soak.sh BUILD_DIRECTORY [FIRST..LAST]
 set -eu

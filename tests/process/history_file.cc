@@ -119,7 +119,10 @@ HistoryContents ReadHistory(const std::string& path, uint32_t client,
       checkers::Operation& operation = history->at(places.at(number));
       operation.answer = static_cast<checkers::Answer>(type);
       operation.version = version;
-      operation.answered = answered;
+      // Of unknown outcome: it may still take effect after the client has given
+      // up.
+      const bool unknown = operation.answer == checkers::Answer::kUnknown;
+      operation.answered = unknown ? checkers::kNever : answered;
       const bool is_get = operation.type == checkers::OperationType::kGet;
       if (is_get) operation.value = Meant(value);
       ++contents.answered;
