@@ -44,6 +44,8 @@ class ServerNode final : public node::ControlLink {
   node::Server* server() { return server_.get(); }
   logstore::Pool* pool() { return pool_.get(); }
   SimMemory* memory() { return &memory_; }
+  // REQUIRES: running().
+  const SimFabric& fabric() const { return *fabric_; }
   // The newest of what it told the operator, in all its lives. Among honest
   // neighbours there is nothing to tell.
   const std::string& warning() const { return warning_; }

@@ -227,6 +227,11 @@ PostResult SimFabric::Post(ConnectionId connection,
   }
   if (requests.size() > FreeSlots(connection)) return PostResult::kQueueFull;
   for (const WorkRequest& request : requests) {
+    if (request.opcode == Opcode::kWrite ||
+        request.opcode == Opcode::kWriteWithImm) {
+      sent_.bytes += request.length_bytes;
+    }
+    ++sent_.requests;
     auto work = std::make_shared<Work>();
     work->request = request;
     const bool has_local =
@@ -271,6 +276,8 @@ void SimFabric::EndMessage(ConnectionId connection, size_t length_bytes) {
   work->data = std::move(message_);
   message_ = {};
   if (half->state != Half::State::kOpen) return;
+  sent_.bytes += length_bytes;
+  ++sent_.messages;
   ++half->open_messages;
   network_->Send(half, std::move(work));
 }

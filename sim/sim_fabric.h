@@ -41,6 +41,14 @@ class SimFabric final : public fabric::Fabric {
   std::string address() const override;
   uint32_t node() const { return node_; }
 
+  // All that was posted and sent so far.
+  struct Sent {
+    uint64_t bytes = 0;  // of WRITEs and messages
+    uint64_t requests = 0;
+    uint64_t messages = 0;
+  };
+  const Sent& sent() const { return sent_; }
+
   absl::StatusOr<fabric::RegionId> Register(
       const fabric::Memory& memory, const fabric::Access& access) override;
   void Deregister(fabric::RegionId region) override;
@@ -117,6 +125,7 @@ class SimFabric final : public fabric::Fabric {
   std::map<uint64_t, std::shared_ptr<Region>> regions_;
   std::deque<Ready> ready_;
   std::vector<Ready> taken_;  // by the last Poll
+  Sent sent_;
   size_t used_buffers_ = 0;
   HalfPtr message_half_;
   std::vector<std::byte> message_;
