@@ -203,6 +203,7 @@ void Strike(Failover& run, Prng& random) {
 
 void RunSchedule(uint64_t seed) {
   std::printf("schedule %d\n", static_cast<int>(seed));
+  std::fflush(stdout);
   Prng random(seed);
   Failover run;
   ASSERT_NO_FATAL_FAILURE(run.StartLoad(seed));
