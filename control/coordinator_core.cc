@@ -301,7 +301,7 @@ void CoordinatorCore::AddPeers(const ServerState& server,
         registry_.Present(id, context.silence_ns, context.now_ns);
     const bool may_connect =
         there && std::all_of(machines_.begin(), machines_.end(),
-                             [&](const ShardMachine& machine) {
+                             [&, &peer = peer](const ShardMachine& machine) {
                                return machine.MayConnect(context, peer);
                              });
     if (id == server.id() || !may_connect) continue;

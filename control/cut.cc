@@ -57,6 +57,7 @@ const Holding* ChoosePrimary(const std::vector<Holding>& holdings,
 std::vector<uint32_t> InOrder(const std::vector<Holding>& holdings,
                               uint32_t primary, uint32_t wanted) {
   std::vector<uint32_t> members;
+  members.reserve(holdings.size());
   for (const Holding& holding : holdings) members.push_back(holding.server);
   for (const uint32_t front : {wanted, primary}) {
     const auto it = std::find(members.begin(), members.end(), front);

@@ -171,7 +171,7 @@ template <typename T>
 CoordinatorLoop::Callback<T> AnswerTo(grpc::ServerUnaryReactor* reactor,
                                       T* response) {
   return [reactor, response](absl::StatusOr<T> answer) {
-    if (answer.ok()) *response = *std::move(answer);
+    if (answer.ok()) *response = std::move(*answer);
     reactor->Finish(ToGrpc(answer.status()));
   };
 }

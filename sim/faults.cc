@@ -158,8 +158,8 @@ void Faults::Cut(bool both_ways) {
   std::vector<std::pair<uint32_t, uint32_t>> links;
   for (uint32_t b : nodes) {
     if (b == a || (!alone && b != one)) continue;
-    if (both_ways || outwards) links.push_back({a, b});
-    if (both_ways || !outwards) links.push_back({b, a});
+    if (both_ways || outwards) links.emplace_back(a, b);
+    if (both_ways || !outwards) links.emplace_back(b, a);
   }
   for (auto [from, to] : links) cluster_->network().CutLink(from, to);
   world.After(DownTime() * 2, [this, links] {

@@ -337,6 +337,7 @@ bool Run::FinalReads() {
 
 bool Run::FinalWrites() {
   std::vector<std::string> keys;
+  keys.reserve(8);
   for (int i = 0; i < 8; ++i) keys.push_back(absl::StrCat("final", i));
   for (const std::string& key : keys) {
     ++finals_open_;

@@ -104,7 +104,8 @@ void SimNetwork::Connect(const HalfPtr& half, const std::string& address,
                          std::vector<std::byte> hello) {
   const int64_t give_up = world_->now_ns() + options_.retry_ns;
   // A request that meets a cut link is repeated until it is given up.
-  auto attempt = [this, half, address, hello, give_up](auto& self) -> void {
+  auto attempt = [this, half, address, hello = std::move(hello),
+                  give_up](auto& self) -> void {
     if (half->state != Half::State::kConnecting || half->fabric == nullptr) {
       return;
     }
@@ -143,7 +144,8 @@ void SimNetwork::Accept(const HalfPtr& half, std::vector<std::byte> hello) {
   }
   half->fabric->PushConnected(half);
   // The caller learns it with the first thing that comes back to it.
-  auto arrive = [this, peer, half, hello](auto& self) mutable -> void {
+  auto arrive = [this, peer, half,
+                 hello = std::move(hello)](auto& self) mutable -> void {
     if (peer->state != Half::State::kConnecting || peer->fabric == nullptr) {
       return;
     }
@@ -169,7 +171,7 @@ void SimNetwork::Reject(const HalfPtr& half, const std::string& reason) {
   half->state = Half::State::kDead;
   HalfPtr peer = half->peer.lock();
   if (peer == nullptr) return;
-  world_->After(Delay(half->node, peer->node), [this, peer, reason] {
+  world_->After(Delay(half->node, peer->node), [peer, reason] {
     if (peer->state != Half::State::kConnecting || peer->fabric == nullptr) {
       return;
     }
@@ -198,7 +200,7 @@ void SimNetwork::TellPeer(const HalfPtr& half, const std::string& reason) {
   if (world_->random().Chance(0.3)) {
     delay += world_->Between(0, options_.retry_ns);
   }
-  world_->After(delay, [this, half, peer, reason] {
+  world_->After(delay, [half, peer, reason] {
     half->wire_cut = true;
     half->wire.clear();
     if (peer->fabric == nullptr || peer->state == Half::State::kDead) return;

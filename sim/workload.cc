@@ -178,7 +178,7 @@ void Workload::Submit(size_t position, const Operation& operation,
   ++client.in_flight;
   client.node->Submit(operation,
                       [this, position, number, alive = client.alive,
-                       done = std::move(done)](OperationResult result) {
+                       done = std::move(done)](const OperationResult& result) {
                         if (!*alive) return;
                         --clients_[position].in_flight;
                         Finish(number, result);

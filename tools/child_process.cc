@@ -60,6 +60,7 @@ absl::StatusOr<ChildProcess> ChildProcess::Start(
   std::vector<std::string> words = {"whale"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> pointers;
+  pointers.reserve(words.size() + 1);
   for (std::string& word : words) pointers.push_back(word.data());
   pointers.push_back(nullptr);
 

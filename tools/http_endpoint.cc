@@ -63,7 +63,7 @@ absl::StatusOr<std::unique_ptr<HttpEndpoint>> HttpEndpoint::Start(
   WHALE_RETURN_IF_ERROR(CheckPortIsFree(host, port));
   auto endpoint =
       std::unique_ptr<HttpEndpoint>(new HttpEndpoint(std::move(handlers)));
-  const bool v6 = host.find(':') != host.npos;
+  const bool v6 = host.find(':') != std::string_view::npos;
   const std::string address =
       absl::StrCat(v6 ? "[" : "", host, v6 ? "]" : "", ":", port);
   const char* options[] = {

@@ -31,7 +31,7 @@ spdlog::level::level_enum SpdlogLevel(LogLevel level) {
 std::string AsText(std::string_view event, LogFields fields) {
   std::string text(event);
   for (const auto& [name, value] : fields) {
-    const bool plain = value.find_first_of(" \"=\n") == value.npos;
+    const bool plain = value.find_first_of(" \"=\n") == std::string_view::npos;
     absl::StrAppend(&text, " ", name, "=");
     absl::StrAppend(&text,
                     plain && !value.empty()

@@ -71,7 +71,7 @@ absl::StatusOr<HttpAnswer> ParseAnswer(const std::string& text) {
   const size_t space = text.find(' ');
   const size_t body = text.find("\r\n\r\n");
   HttpAnswer answer;
-  if (!text.starts_with("HTTP/1.") || body == text.npos ||
+  if (!text.starts_with("HTTP/1.") || body == std::string_view::npos ||
       !absl::SimpleAtoi(text.substr(space + 1, 3), &answer.status)) {
     return absl::UnavailableError("the answer is not HTTP");
   }
@@ -83,12 +83,13 @@ absl::StatusOr<HttpAnswer> ParseAnswer(const std::string& text) {
 
 absl::StatusOr<HostPort> ParseHostPort(std::string_view text) {
   const size_t colon = text.rfind(':');
-  std::string_view host = text.substr(0, colon == text.npos ? 0 : colon);
+  std::string_view host =
+      text.substr(0, colon == std::string_view::npos ? 0 : colon);
   if (host.starts_with('[') && host.ends_with(']')) {
     host = host.substr(1, host.size() - 2);
   }
-  const auto port =
-      ParseCount(colon == text.npos ? "" : text.substr(colon + 1), 1, 65535);
+  const auto port = ParseCount(
+      colon == std::string_view::npos ? "" : text.substr(colon + 1), 1, 65535);
   if (host.empty() || !port.ok()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "\"", std::string(text), "\" is not HOST:PORT, as in 127.0.0.1:7400"));

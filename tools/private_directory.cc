@@ -27,7 +27,9 @@ pid_t PidOf(std::string_view name) {
   if (!name.starts_with(kPrefix)) return 0;
   name.remove_prefix(kPrefix.size());
   const size_t dash = name.find('-');
-  if (dash == name.npos || name.size() != dash + 1 + kRandomLetters) return 0;
+  if (dash == std::string_view::npos ||
+      name.size() != dash + 1 + kRandomLetters)
+    return 0;
   for (const char c : name.substr(dash + 1)) {
     if (!absl::ascii_isalnum(c)) return 0;
   }

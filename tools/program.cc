@@ -46,7 +46,7 @@ CLI::App* Program::AppOf(const std::string& words) {
   CLI::App*& app = apps_[words];
   if (app == nullptr) {
     const size_t blank = words.rfind(' ');
-    const bool nested = blank != words.npos;
+    const bool nested = blank != std::string_view::npos;
     CLI::App* outer = AppOf(nested ? words.substr(0, blank) : "");
     if (nested) outer->require_subcommand(1);
     app = outer->add_subcommand(nested ? words.substr(blank + 1) : words);

@@ -186,9 +186,9 @@ absl::StatusOr<std::string> UnescapeField(std::string_view text) {
       out += text[i];
       continue;
     }
-    const size_t which =
-        i + 1 < text.size() ? kLetters.find(text[i + 1]) : kLetters.npos;
-    if (which == kLetters.npos) {
+    const size_t which = i + 1 < text.size() ? kLetters.find(text[i + 1])
+                                             : std::string_view::npos;
+    if (which == std::string_view::npos) {
       return absl::InvalidArgumentError(
           "a backslash must be followed by t, n, r or another backslash");
     }

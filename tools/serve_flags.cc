@@ -41,7 +41,7 @@ std::vector<std::string> ServeArguments(const ServeFlags& flags) {
       "--spin",          absl::FormatDuration(flags.spin),
       "--log-level",     flags.log.level,
       "--log-format",    flags.log.format};
-  if (flags.allow_non_dax) arguments.push_back("--allow-non-dax");
+  if (flags.allow_non_dax) arguments.emplace_back("--allow-non-dax");
   return arguments;
 }
 

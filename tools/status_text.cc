@@ -17,8 +17,8 @@ using Json = nlohmann::ordered_json;
 std::string PhaseName(proto::ShardPhase phase) {
   const std::string name = proto::ShardPhase_Name(phase);
   const size_t dash = name.find('_');
-  return absl::AsciiStrToLower(dash == name.npos ? name
-                                                 : name.substr(dash + 1));
+  return absl::AsciiStrToLower(
+      dash == std::string_view::npos ? name : name.substr(dash + 1));
 }
 
 // The newest report of a server and its age; nullptr when there is none.
@@ -57,7 +57,7 @@ std::string ServersText(const proto::ClusterStatus& status) {
                "FREE SEGMENTS", "HTTP", "HEARD"});
   for (const proto::ServerEntry& server : status.map().servers()) {
     const auto [report, age_us] = ReportOf(status, server.server_id());
-    const auto of = [&](const std::string& text) {
+    const auto of = [&, report = report](const std::string& text) {
       return report == nullptr || text.empty() ? "-" : text;
     };
     table.Add({absl::StrCat(server.server_id()),
