@@ -23,7 +23,7 @@ packages=(
 case "${1-}" in
   "") ;;
   --ci) packages+=(git clang-format clang-tidy clang libclang-rt-dev spin
-                  valgrind) ;;
+                  valgrind gcovr) ;;
   --bench) packages+=(redis-server redis-tools etcd-server etcd-client gnuplot-nox) ;;
   --list)
     printf '%s\n' "${packages[@]}"
