@@ -53,8 +53,8 @@ enum class WorkKind : uint8_t {
   kPull = 6,         // READ of a client's value into the log
   kProgress = 7,     // a backup's progress cell
   kValueAnswer = 9,  // WRITE of a value in the log to a client
-  kCopy = 10,        // a learner's READ of the primary's log
   kHoleAnswer = 8,   // WRITE of a fetched value to a client; index: slot
+  kCopy = 10,        // a learner's READ of the primary's log
 };
 
 // The low bits of the epoch tell completions of an earlier configuration apart.

@@ -196,9 +196,13 @@ class Session {
     proto::ShardDirective* shard = directive.add_shards();
     shard->set_step(proto::STEP_ACTIVATE);
     shard->set_epoch(kEpoch);
-    if (members == 1) shard->add_members(kPeer);
-    shard->add_members(kServer);
-    if (members == 2) shard->add_members(kPeer);
+    const auto add = [shard](uint32_t server, uint64_t incarnation) {
+      shard->add_members(server);
+      shard->add_member_incarnations(incarnation);
+    };
+    if (members == 1) add(kPeer, kPeerIncarnation);
+    add(kServer, server_.incarnation().value());
+    if (members == 2) add(kPeer, kPeerIncarnation);
     shard->set_committed(kSegmentBytes);
     shard->set_start(kSegmentBytes);
     proto::EpochStart* start = shard->add_history();
