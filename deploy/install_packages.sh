@@ -2,7 +2,8 @@
 # Installs the Debian 12 packages that building and testing Whale needs.
 #
 #   deploy/install_packages.sh         what the build and the tests need
-#   deploy/install_packages.sh --ci    also what .ci/run needs: checks, fuzzers, models
+#   deploy/install_packages.sh --ci    also what .ci/run needs: checks, fuzzers, models, guest
+#   deploy/install_packages.sh --guest only what tests/guest needs beside the build
 #   deploy/install_packages.sh --bench also what comparisons and plots need
 #   deploy/install_packages.sh --list  only prints the names
 #
@@ -19,18 +20,22 @@ packages=(
   libgtest-dev libgmock-dev libbenchmark-dev
   jq
 )
+# A QEMU guest with soft-RoCE and an emulated NVDIMM, and what it runs.
+guest_packages=(qemu-system-x86 busybox-static kmod cpio xz-utils iproute2
+                rdma-core ibverbs-providers ibverbs-utils ndctl e2fsprogs jq)
 
 case "${1-}" in
   "") ;;
   --ci) packages+=(git clang-format clang-tidy clang libclang-rt-dev spin
-                  valgrind gcovr) ;;
+                  valgrind gcovr "${guest_packages[@]}") ;;
+  --guest) packages=("${guest_packages[@]}") ;;
   --bench) packages+=(redis-server redis-tools etcd-server etcd-client gnuplot-nox) ;;
   --list)
     printf '%s\n' "${packages[@]}"
     exit 0
     ;;
   *)
-    echo "usage: $0 [--ci | --bench | --list]" >&2
+    echo "usage: $0 [--ci | --guest | --bench | --list]" >&2
     exit 2
     ;;
 esac
