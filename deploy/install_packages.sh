@@ -16,7 +16,7 @@ packages=(
   libabsl-dev libgrpc++-dev libprotobuf-dev protobuf-compiler
   protobuf-compiler-grpc
   libcli11-dev libspdlog-dev libtomlplusplus-dev nlohmann-json3-dev
-  libxxhash-dev libpmem-dev prometheus-cpp-dev
+  libxxhash-dev libpmem-dev libibverbs-dev prometheus-cpp-dev
   libgtest-dev libgmock-dev libbenchmark-dev
   jq
 )

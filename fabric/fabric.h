@@ -233,7 +233,9 @@ class Fabric {
   virtual FlushMethod flush_method(ConnectionId connection) const = 0;
 
   // --- Work ---
-  // Requests that Post would take now.
+  // Requests that Post would take now, with at most one kWriteWithImm and one
+  // run of kRemoteFlush among them: each of those also needs a buffer at the
+  // peer, and a batch with more may be refused as kQueueFull.
   virtual size_t FreeSlots(ConnectionId connection) const = 0;
   // All or nothing, one doorbell. The requests themselves may be reused at
   // once.

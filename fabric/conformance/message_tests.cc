@@ -67,8 +67,9 @@ TEST_P(FabricConformance, ManyMessagesKeepOrderAndContent) {
   std::vector<size_t> lengths;
   ASSERT_TRUE(PollUntil([&] {
     for (int burst = 0; burst < 50 && sent < kMessages; ++burst) {
-      const size_t length =
-          sizes.Chance(0.1) ? sizes.Below(kMaxMessageBytes) : sizes.Below(300);
+      const size_t length = sizes.Chance(0.1)
+                                ? sizes.Below(kMaxMessageBytes - 8)
+                                : sizes.Below(300);
       std::byte* room = ends_[0].fabric->BeginMessage(link.near, length + 8);
       if (room == nullptr) {
         // Draw the same length again when there is room.

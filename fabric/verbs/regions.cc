@@ -1,0 +1,167 @@
+#include "fabric/verbs/regions.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <mutex>
+#include <thread>
+
+#include "common/clock.h"
+#include "common/status_macros.h"
+
+namespace whale::fabric::verbs {
+namespace {
+
+// More threads contend for the memory map without getting done sooner.
+constexpr size_t kMostThreads = 8;
+// Smaller ones take no time worth telling.
+constexpr uint64_t kTellFromBytes = uint64_t{1} << 30;
+
+int AccessFlags(const Access& access) {
+  int flags = IBV_ACCESS_LOCAL_WRITE;
+  if (access.remote_read) flags |= IBV_ACCESS_REMOTE_READ;
+  if (access.remote_write) flags |= IBV_ACCESS_REMOTE_WRITE;
+  if (access.remote_atomic) flags |= IBV_ACCESS_REMOTE_ATOMIC;
+  return flags;
+}
+
+// In MiB, for messages.
+uint64_t Mib(uint64_t bytes) { return bytes >> 20; }
+
+}  // namespace
+
+absl::StatusOr<MemoryHandle> Regions::RegisterPiece(void* base,
+                                                    uint64_t length_bytes,
+                                                    int access) const {
+  // From the most that may be possible to the least.
+  const int flush = static_cast<int>(config_.flush_access);
+  const int on_demand = config_.on_demand ? IBV_ACCESS_ON_DEMAND : 0;
+  int error = 0;
+  for (const int extra : {flush, 0, on_demand | flush, on_demand}) {
+    MemoryHandle handle(ibv_reg_mr(config_.domain, base, length_bytes,
+                                   static_cast<unsigned>(access | extra)));
+    if (handle != nullptr) return handle;
+    error = errno;
+    if (error == ENOMEM || error == EAGAIN) break;
+  }
+  absl::Status status = VerbsError(
+      absl::StrCat("register ", Mib(length_bytes), " MiB of memory"), error);
+  if (error == EOPNOTSUPP && on_demand == 0) {
+    return absl::UnimplementedError(absl::StrCat(
+        std::string(status.message()),
+        "; this memory (a file on fs-dax?) cannot be pinned and the adapter "
+        "has no on-demand paging: use device-dax"));
+  }
+  return status;
+}
+
+absl::Status Regions::AddPieces(const Memory& memory, const Access& access,
+                                RegionId id) {
+  const uint64_t base = reinterpret_cast<uint64_t>(memory.base);
+  const uint64_t length = memory.length_bytes;
+  const uint64_t step = config_.piece_bytes;
+  const uint64_t overlap = std::min(kPieceOverlapBytes, step);
+  std::vector<Piece> pieces;
+  for (uint64_t begin = 0; begin < length; begin += step) {
+    Piece& piece = pieces.emplace_back();
+    piece.begin = base + begin;
+    // A rest that the one before covers needs no piece of its own.
+    piece.end = base + std::min(length, begin + step + overlap);
+    piece.region = id;
+    piece.writable = access.remote_write;
+    if (piece.end == base + length) break;
+  }
+  const size_t threads =
+      std::min({pieces.size(), kMostThreads,
+                std::max<size_t>(std::thread::hardware_concurrency(), 1)});
+  std::atomic<size_t> next{0};
+  std::mutex mutex;  // guards what follows
+  absl::Status failed;
+  uint64_t done_bytes = 0;
+  const int64_t begun_ns = BootClock().NowNs();
+  const auto work = [&] {
+    for (size_t i = next++; i < pieces.size(); i = next++) {
+      Piece& piece = pieces[i];
+      auto handle = RegisterPiece(reinterpret_cast<void*>(piece.begin),
+                                  piece.end - piece.begin, AccessFlags(access));
+      const std::lock_guard lock(mutex);
+      if (!handle.ok()) {
+        failed.Update(handle.status());
+        continue;
+      }
+      piece.handle = *std::move(handle);
+      done_bytes += std::min(piece.end - piece.begin, step);
+      if (config_.inform && length >= kTellFromBytes) {
+        config_.inform(
+            absl::StrCat("registered ", Mib(std::min(done_bytes, length)),
+                         " of ", Mib(length), " MiB with the adapter in ",
+                         (BootClock().NowNs() - begun_ns) / 1'000'000, " ms"));
+      }
+    }
+  };
+  std::vector<std::thread> helpers;
+  for (size_t i = 1; i < threads; ++i) helpers.emplace_back(work);
+  work();
+  for (std::thread& helper : helpers) helper.join();
+  WHALE_RETURN_IF_ERROR(failed);
+  std::move(pieces.begin(), pieces.end(), std::back_inserter(pieces_));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<RegionId> Regions::Register(const Memory& memory,
+                                           const Access& access) {
+  if (memory.base == nullptr || memory.length_bytes == 0) {
+    return absl::InvalidArgumentError("verbs: register: no memory given");
+  }
+  const RegionId id{next_id_++};
+  WHALE_RETURN_IF_ERROR(AddPieces(memory, access, id));
+  return id;
+}
+
+void Regions::Deregister(RegionId id) {
+  std::erase_if(pieces_, [&](const Piece& p) { return p.region == id; });
+  last_local_ = 0;
+}
+
+Grant Regions::MakeGrant(RegionId id, uint64_t offset_bytes,
+                         uint64_t length_bytes) const {
+  uint64_t base = 0;
+  for (const Piece& piece : pieces_) {
+    if (piece.region != id) continue;
+    if (base == 0) base = piece.begin;  // the first one comes first
+    const uint64_t begin = base + offset_bytes;
+    if (begin >= piece.begin && begin + length_bytes <= piece.end) {
+      return {.key = piece.handle->rkey,
+              .address = begin,
+              .length_bytes = length_bytes};
+    }
+  }
+  return {.key = 0, .address = 0, .length_bytes = 0};
+}
+
+bool Regions::FindLocalKey(const void* address, uint64_t length_bytes,
+                           uint32_t* key) const {
+  const uint64_t begin = reinterpret_cast<uint64_t>(address);
+  const auto covers = [&](const Piece& piece) {
+    return begin >= piece.begin && begin <= piece.end &&
+           length_bytes <= piece.end - begin;
+  };
+  if (last_local_ >= pieces_.size() || !covers(pieces_[last_local_])) {
+    const auto found = std::find_if(pieces_.begin(), pieces_.end(), covers);
+    if (found == pieces_.end()) return false;
+    last_local_ = static_cast<size_t>(found - pieces_.begin());
+  }
+  *key = pieces_[last_local_].handle->lkey;
+  return true;
+}
+
+bool Regions::IsWritable(uint64_t key, uint64_t address,
+                         uint64_t length_bytes) const {
+  return std::any_of(pieces_.begin(), pieces_.end(), [&](const Piece& piece) {
+    return piece.handle->rkey == key && piece.writable &&
+           address >= piece.begin && address <= piece.end &&
+           length_bytes <= piece.end - address;
+  });
+}
+
+}  // namespace whale::fabric::verbs

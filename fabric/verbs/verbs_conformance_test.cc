@@ -1,0 +1,117 @@
+// The conformance suite on verbs. Needs an RDMA device: without one it says so
+// and skips, unless WHALE_REQUIRE_RDMA is set (as in the guest), then it fails.
+// WHALE_VERBS has the options (ParseVerbsOptions). With WHALE_NATIVE_FLUSH set,
+// also with native FLUSH, which adapter and libibverbs must then have.
+#include <cstdlib>
+#include <iostream>
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "fabric/conformance/suite.h"
+#include "fabric/hostile.h"
+#include "fabric/shared_memory.h"
+#include "fabric/verbs/local_exchange.h"
+#include "fabric/verbs/verbs_fabric.h"
+
+namespace whale::fabric {
+namespace {
+
+VerbsOptions TestOptions() {
+  const char* text = std::getenv("WHALE_VERBS");
+  auto options = ParseVerbsOptions(text == nullptr ? "" : text);
+  WHALE_CHECK(options.ok());
+  options->max_connections = 40;
+  return *std::move(options);
+}
+
+class VerbsFixture : public ProviderFixture {
+ public:
+  explicit VerbsFixture(const VerbsOptions& options) {
+    for (size_t i = 0; i < fabrics_.size(); ++i) {
+      auto fabric =
+          CreateVerbsFabric(options, hub_.Listen("end-" + std::to_string(i)));
+      if (!fabric.ok()) std::cerr << fabric.status() << "\n";
+      WHALE_CHECK(fabric.ok());
+      fabrics_[i] = *std::move(fabric);
+    }
+  }
+  ~VerbsFixture() override {
+    for (auto& fabric : fabrics_) fabric.reset();
+  }
+
+  Fabric& fabric(size_t index) override { return *fabrics_[index]; }
+  Memory MakeMemory(size_t index, size_t length_bytes) override {
+    auto memory = SharedMemory::Create(length_bytes, "conformance");
+    WHALE_CHECK(memory.ok());
+    memories_.push_back(*std::move(memory));
+    return memories_.back().memory();
+  }
+  int64_t NowNs() override { return clock_.NowNs(); }
+  std::string DeadAddress() override { return "nobody"; }
+
+ private:
+  LocalExchangeHub hub_;
+  std::vector<SharedMemory> memories_;
+  std::array<std::unique_ptr<VerbsFabric>, 3> fabrics_;
+  BootClock clock_;
+};
+
+class HostileVerbsFixture : public VerbsFixture {
+ public:
+  explicit HostileVerbsFixture(uint64_t seed) : VerbsFixture(TestOptions()) {
+    for (size_t i = 0; i < hostile_.size(); ++i) {
+      hostile_[i] = std::make_unique<HostileFabric>(
+          &VerbsFixture::fabric(i),
+          HostileOptions{.seed = seed * 3 + i, .refuse = 0});
+    }
+  }
+  Fabric& fabric(size_t index) override { return *hostile_[index]; }
+  void Pump() override {
+    for (auto& hostile : hostile_) hostile->Advance();
+  }
+
+ private:
+  std::array<std::unique_ptr<HostileFabric>, 3> hostile_;
+};
+
+std::unique_ptr<ProviderFixture> MakeWith(FlushMethod method) {
+  VerbsOptions options = TestOptions();
+  options.flush.insist = method;
+  options.persist = [](const std::byte*, size_t) {};
+  return std::make_unique<VerbsFixture>(options);
+}
+
+// The whole suite once, and once more with what differs below it.
+std::vector<Provider> MakeProviders() {
+  const absl::Status usable = VerbsHostAddress(TestOptions()).status();
+  if (!usable.ok()) {
+    std::cerr << (std::getenv("WHALE_REQUIRE_RDMA") ? "FAILED" : "SKIPPED")
+              << ": no verbs here: " << usable << "\n";
+    if (std::getenv("WHALE_REQUIRE_RDMA") != nullptr) std::exit(1);
+    return {};
+  }
+  std::vector<Provider> providers = {
+      {"verbs", [] { return std::make_unique<VerbsFixture>(TestOptions()); }},
+      {"receiverflush", [] { return MakeWith(FlushMethod::kReceiverFlush); }},
+      {"hostile", [] { return std::make_unique<HostileVerbsFixture>(1); }}};
+  if (std::getenv("WHALE_NATIVE_FLUSH") != nullptr) {
+    providers.push_back(
+        {"nativeflush", [] { return MakeWith(FlushMethod::kNativeFlush); }});
+  }
+  return providers;
+}
+
+// Asked for by every test of the suite.
+const std::vector<Provider>& Providers() {
+  static const std::vector<Provider>* const providers =
+      new std::vector<Provider>(MakeProviders());
+  return *providers;
+}
+
+INSTANTIATE_TEST_SUITE_P(Verbs, FabricConformance,
+                         testing::ValuesIn(Providers()),
+                         [](const auto& info) { return info.param.name; });
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(FabricConformance);
+
+}  // namespace
+}  // namespace whale::fabric
