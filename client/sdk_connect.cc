@@ -11,7 +11,9 @@
 #include "common/status_macros.h"
 #include "common/units.h"
 #include "control/cluster_client.h"
+#include "control/setup_exchange.h"
 #include "fabric/shm/shm_fabric.h"
+#include "fabric/verbs/verbs_fabric.h"
 #include "proto/wire.h"
 
 namespace whale::client {
@@ -79,12 +81,24 @@ absl::StatusOr<std::string> ChooseFabric(const ClientOptions& options,
   return servers;
 }
 
+absl::StatusOr<std::unique_ptr<fabric::Fabric>> CreateVerbs(
+    const std::string& text) {
+  // A client has one connection to each server.
+  constexpr uint32_t kMostConnections = 64;
+  WHALE_ASSIGN_OR_RETURN(fabric::VerbsOptions options,
+                         fabric::ParseVerbsOptions(text));
+  options.max_connections = std::min(options.max_connections, kMostConnections);
+  WHALE_ASSIGN_OR_RETURN(auto exchange, control::MakeSetupExchange({}));
+  return fabric::CreateVerbsFabric(options, std::move(exchange));
+}
+
 absl::StatusOr<std::unique_ptr<fabric::Fabric>> CreateFabric(
-    const std::string& name) {
+    const std::string& name, const ClientOptions& options) {
   if (name == "shm") return fabric::CreateShmFabric({});
-  return absl::UnimplementedError(
-      absl::StrCat("the cluster's servers use the fabric '", name,
-                   "', which this client library does not have; it has: shm"));
+  if (name == "verbs") return CreateVerbs(options.verbs);
+  return absl::UnimplementedError(absl::StrCat(
+      "the cluster's servers use the fabric '", name,
+      "', which this client library does not have; it has: shm, verbs"));
 }
 
 }  // namespace
@@ -101,7 +115,7 @@ absl::StatusOr<Connected> ConnectToCluster(const ClientOptions& options) {
   }
   WHALE_ASSIGN_OR_RETURN(const std::string fabric,
                          ChooseFabric(options, connected.map));
-  WHALE_ASSIGN_OR_RETURN(connected.fabric, CreateFabric(fabric));
+  WHALE_ASSIGN_OR_RETURN(connected.fabric, CreateFabric(fabric, options));
   return connected;
 }
 

@@ -1,8 +1,6 @@
 #include "control/rpc_server.h"
 
-#include <grpc/support/log.h>
 #include <grpcpp/grpcpp.h>
-#include <stdlib.h>
 
 #include <chrono>
 #include <map>
@@ -11,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "control/quiet_log.h"
 #include "proto/control.grpc.pb.h"
 
 namespace whale::control {
@@ -23,14 +22,6 @@ constexpr int kMinPingIntervalMs = 1000;
 grpc::Status ToGrpc(const absl::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()),
                       std::string(status.message()));
-}
-
-// gRPC writes to standard error what is an answer to somebody here (a port in
-// use, garbage from a peer). Whoever asks for its log gets it.
-void QuietLog() {
-  if (getenv("GRPC_VERBOSITY") == nullptr) {
-    gpr_set_log_function([](gpr_log_func_args*) {});
-  }
 }
 
 using ProcessKey = std::pair<ServerId, Incarnation>;

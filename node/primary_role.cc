@@ -136,15 +136,37 @@ void PrimaryRole::StartPull(const primary::Write& write, Lsn lsn,
                                  .remote_key = write.buffer.key,
                                  .remote_address = write.buffer.address,
                                  .cookie = Cookie(WorkKind::kPull, 0).Encode()};
-  if (write.buffer.length_bytes < write.value_bytes ||
-      context_->fabric->Post(write.connection, std::span(&read, 1)) !=
-          fabric::PostResult::kOk) {
-    ordering_.AbandonPull(lsn);
-    // The waiting answer goes to a client that broke the rules or is gone.
-    answers_->Disconnect(write.connection);
+  const WaitingPull pull{write.connection, lsn, read};
+  if (write.buffer.length_bytes < write.value_bytes) {
+    GiveUpPull(pull);  // it broke the rules
     return;
   }
-  pulls_.emplace_back(write.connection, lsn);
+  const bool others_wait = std::any_of(
+      waiting_pulls_.begin(), waiting_pulls_.end(),
+      [&](const auto& other) { return other.connection == write.connection; });
+  if (others_wait || !PostPull(pull)) waiting_pulls_.push_back(pull);
+}
+
+// False: the connection takes no more for the moment.
+bool PrimaryRole::PostPull(const WaitingPull& pull) {
+  switch (
+      context_->fabric->Post(pull.connection, std::span(&pull.request, 1))) {
+    case fabric::PostResult::kOk:
+      pulls_.emplace_back(pull.connection, pull.lsn);
+      return true;
+    case fabric::PostResult::kQueueFull:
+      return false;
+    case fabric::PostResult::kClosed:
+      GiveUpPull(pull);
+      return true;
+  }
+  return true;
+}
+
+void PrimaryRole::GiveUpPull(const WaitingPull& pull) {
+  ordering_.AbandonPull(pull.lsn);
+  // The waiting answer goes to a client that broke the rules or is gone.
+  answers_->Disconnect(pull.connection);
 }
 
 void PrimaryRole::OnPulled(fabric::ConnectionId connection,
@@ -164,6 +186,11 @@ void PrimaryRole::OnPulled(fabric::ConnectionId connection,
 }
 
 void PrimaryRole::AbandonPulls(fabric::ConnectionId connection) {
+  std::erase_if(waiting_pulls_, [&](const WaitingPull& pull) {
+    if (pull.connection != connection) return false;
+    ordering_.AbandonPull(pull.lsn);
+    return true;
+  });
   std::erase_if(pulls_, [&](const auto& pull) {
     if (pull.first != connection) return false;
     ordering_.AbandonPull(pull.second);
@@ -505,6 +532,10 @@ bool PrimaryRole::Turn() {
   ordering_.set_replicated(committer_.replicated());
   if (ordering_.has_deferred()) ordering_.RetryDeferred();
   ExpireSessions();
+  if (!waiting_pulls_.empty()) {
+    std::erase_if(waiting_pulls_,
+                  [this](const WaitingPull& pull) { return PostPull(pull); });
+  }
   busy |= PersistOwn();
   for (size_t b = 0; b < backups_.size(); ++b) {
     if (!backups_[b].sender) continue;
@@ -566,6 +597,7 @@ void PrimaryRole::Stop() {
   // A READ that lands later would write over what the next epoch puts there.
   for (const auto& [connection, lsn] : pulls_) answers_->Disconnect(connection);
   pulls_.clear();
+  waiting_pulls_.clear();
   ordering_.RefuseDeferred(wire::Result::kWrongEpoch, wire::Reason::kNone);
   // Whether these took effect is unknown; the same request, asked again in the
   // next epoch, finds out.

@@ -113,6 +113,13 @@ class PrimaryRole final : private primary::OrderingEffects,
   Backup* Find(ServerId id);
   void AnnounceSelf(const Backup& backup);
   bool BeginWhenReady();
+  struct WaitingPull {
+    fabric::ConnectionId connection;
+    Lsn lsn;
+    fabric::WorkRequest request;
+  };
+  bool PostPull(const WaitingPull& pull);
+  void GiveUpPull(const WaitingPull& pull);
   void OnPulled(fabric::ConnectionId connection, fabric::Outcome outcome);
   void AbandonPulls(fabric::ConnectionId connection);
   void GrantSegments(ServerId to, uint64_t first, uint64_t last);
@@ -146,6 +153,8 @@ class PrimaryRole final : private primary::OrderingEffects,
   std::optional<chain::Forwarder> forwarder_;
   // READs of clients' values, in flight: completion order per connection.
   std::vector<std::pair<fabric::ConnectionId, Lsn>> pulls_;
+  // Those for which the connection's queue had no room yet.
+  std::vector<WaitingPull> waiting_pulls_;
 
   uint32_t open_backups_ = 0;
   Lsn own_durable_;

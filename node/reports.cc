@@ -54,7 +54,8 @@ void Reports::Fill(const Replicas& replicas,
   report->set_fabric_address(context_->fabric->address());
   report->set_http_address(context_->options.http_address);
   report->set_domain(std::string(domain.name()));
-  report->set_survives(std::string(pmem::SurvivesName(domain.survives())));
+  report->set_survives(std::string(pmem::SurvivesName(
+      std::min(domain.survives(), context_->options.survives_at_most))));
   report->set_sequence(sequence_);
   report->set_data_progress(context_->counters.turns);
   report->set_segment_bytes(geometry.segment_bytes);

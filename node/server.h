@@ -24,6 +24,7 @@
 #include "common/ids.h"
 #include "fabric/fabric.h"
 #include "logstore/pool.h"
+#include "pmem/domain.h"
 #include "proto/control.pb.h"
 
 namespace whale::node {
@@ -42,6 +43,9 @@ struct ServerOptions {
   std::string http_address;  // for status only
   uint32_t client_credits = 256;
   uint32_t max_deferred_writes = 4096;  // per shard, waiting for the window
+  // Reported instead of what the pool's memory survives, if that is more: the
+  // fabric cannot make good on it.
+  pmem::Survives survives_at_most = pmem::Survives::kPower;
   // Rare events that an operator should read, a line each; may be empty.
   std::function<void(std::string_view)> warn;
   // Times stages by the processor's cycle counter, which a simulation has not.

@@ -170,6 +170,10 @@ absl::StatusOr<std::unique_ptr<DevCluster>> StartDev(Flags* flags) {
     flags->serve.pool_bytes = PoolBytesFor(*flags);
   }
   dev.pool_bytes = flags->serve.pool_bytes;
+  if (flags->cluster.fabric != "auto") {
+    flags->serve.fabric = flags->cluster.fabric;
+  }
+  flags->serve.verbs = flags->cluster.verbs;
   dev.serve_arguments = ServeArguments(flags->serve);
   dev.replicas_given = flags->options->Given("replicas");
   // Another cluster may be running; this one is nobody else's.
@@ -230,6 +234,7 @@ absl::StatusOr<std::string> Verify(const Flags& flags, const std::string& dir,
   client.coordinators = flags.cluster.cluster;
   client.timeout = flags.cluster.timeout;
   client.fabric = flags.cluster.fabric;
+  client.verbs = flags.cluster.verbs;
   WHALE_ASSIGN_OR_RETURN(
       const uint64_t reads,
       CompareReads(client, status, records, flags.verify_samples,
@@ -258,6 +263,7 @@ absl::StatusOr<PhaseResult> RunHere(
   store.client.coordinators = ParseList(target);
   store.client.timeout = flags.cluster.timeout;
   store.client.fabric = flags.cluster.fabric;
+  store.client.verbs = flags.cluster.verbs;
   store.read = flags.read;
   store.write = flags.write;
   return RunPhase(
@@ -480,7 +486,7 @@ void RegisterBenchYcsb(Program& program) {
   options.AddString("policy", &flags->policy,
                     "with --dev: mirrors=N,by-value-max-bytes=SIZE,..");
   AddFormationFlags(&options, &flags->dev_options.cluster);
-  // The fabric is the cluster's and the servers'.
+  // --fabric and --verbs are the clients' and, with --dev, the servers'.
   AddPoolFlags(&options, &flags->serve);
   command.run = [flags] { return Run(flags.get()); };
 }

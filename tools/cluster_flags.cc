@@ -42,7 +42,10 @@ void AddClusterFlags(Options* options, ClusterFlags* flags) {
   options->AddDuration("timeout", &flags->timeout,
                        "per operation, retries included");
   options->AddString("fabric", &flags->fabric,
-                     "auto takes what the servers use; shm");
+                     "auto takes what the servers use; shm or verbs");
+  options->AddString("verbs", &flags->verbs,
+                     "verbs: what not to choose by itself, e.g. "
+                     "device=mlx5_0,gid-index=3");
 }
 
 absl::Status CheckAddresses(const std::vector<std::string>& addresses) {
@@ -63,6 +66,7 @@ absl::StatusOr<std::unique_ptr<Client>> ConnectTo(const ClusterFlags& flags) {
   options.coordinators = flags.cluster;
   options.timeout = flags.timeout;
   options.fabric = flags.fabric;
+  options.verbs = flags.verbs;
   auto client = Client::Connect(options);
   if (!client.ok()) return WithCure(client.status());
   return client;

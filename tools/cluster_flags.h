@@ -17,6 +17,7 @@ struct ClusterFlags {
   std::vector<std::string> cluster = {"127.0.0.1:7400"};
   absl::Duration timeout = absl::Seconds(5);
   std::string fabric = "auto";
+  std::string verbs;
 };
 
 void AddClusterFlags(Options* options, ClusterFlags* flags);

@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
   RegisterLoad(program);
   RegisterDump(program);
   RegisterBenchYcsb(program);
+  RegisterBenchPersist(program);
   RegisterDoctor(program);
   RegisterLog(program);
   return program.Main(argc, argv, ProcessEnvironment());

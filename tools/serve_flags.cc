@@ -28,7 +28,14 @@ void AddPoolFlags(Options* options, ServeFlags* flags) {
 void AddServeFlags(Options* options, ServeFlags* flags) {
   AddPoolFlags(options, flags);
   options->AddString("fabric", &flags->fabric,
-                     "network between processes: shm");
+                     "network between processes: shm (one machine), verbs "
+                     "(RDMA adapters), auto (verbs where there is one)");
+  options->AddString("fabric-listen", &flags->fabric_listen,
+                     "verbs: HOST:PORT on which peers set connections up; "
+                     "left out: the address of the chosen GID, any port");
+  options->AddString("verbs", &flags->verbs,
+                     "verbs: what not to choose by itself, e.g. "
+                     "device=mlx5_0,gid-index=3,mtu=4096,traffic-class=106");
   AddLogFlags(options, &flags->log);
 }
 
@@ -37,6 +44,8 @@ std::vector<std::string> ServeArguments(const ServeFlags& flags) {
       "--segment-bytes", absl::StrCat(flags.segment_bytes),
       "--ring-slots",    absl::StrCat(flags.ring_slots),
       "--fabric",        flags.fabric,
+      "--fabric-listen", flags.fabric_listen,
+      "--verbs",         flags.verbs,
       "--domain",        flags.domain,
       "--spin",          absl::FormatDuration(flags.spin),
       "--log-level",     flags.log.level,

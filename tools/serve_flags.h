@@ -19,6 +19,8 @@ struct ServeFlags {
   uint64_t segment_bytes = 8 * kMiB;
   uint32_t ring_slots = 8192;
   std::string fabric = "shm";
+  std::string fabric_listen;  // verbs: HOST:PORT for setting up connections
+  std::string verbs;          // see fabric::ParseVerbsOptions
   std::string domain = "shm";
   bool allow_non_dax = false;
   absl::Duration spin = absl::Nanoseconds(AdaptiveSpin::kMostNs);

@@ -4,7 +4,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
-#include "fabric/shm/shm_fabric.h"
 #include "tools/logging.h"
 #include "tools/server_metrics.h"
 #include "tools/signals.h"
@@ -37,11 +36,6 @@ ServeProcess::~ServeProcess() {
 }
 
 absl::Status ServeProcess::OpenStore() {
-  if (options_.flags.fabric != "shm") {
-    return absl::UnimplementedError(
-        absl::StrCat("--fabric ", options_.flags.fabric,
-                     ": this version has the fabric shm only"));
-  }
   WHALE_RETURN_IF_ERROR(MakeDirectory(options_.dir));
   WHALE_ASSIGN_OR_RETURN(lock_, DirectoryLock::Take(options_.dir));
   WHALE_ASSIGN_OR_RETURN(store_, OpenPool(options_.dir, ServerId(options_.id),
@@ -57,17 +51,17 @@ absl::Status ServeProcess::OpenStore() {
 }
 
 absl::Status ServeProcess::OpenFabric() {
-  const std::string run = options_.dir + "/run";
-  WHALE_RETURN_IF_ERROR(MakeDirectory(run));
-  fabric::ShmOptions shm;
-  shm.listen_path = absl::StrCat(run, "/server-", options_.id, ".sock");
-  WHALE_ASSIGN_OR_RETURN(fabric_, fabric::CreateShmFabric(shm));
+  WHALE_ASSIGN_OR_RETURN(fabric_,
+                         OpenServerFabric(options_.flags, options_.dir + "/run",
+                                          options_.id, &store_.pool->domain()));
   return absl::OkStatus();
 }
 
 absl::Status ServeProcess::StartServer() {
   loop_ = std::make_unique<WorkerLoop>(
-      fabric_.get(), &clock_, absl::ToInt64Nanoseconds(options_.flags.spin));
+      fabric_.fabric.get(), &clock_,
+      absl::ToInt64Nanoseconds(options_.flags.spin));
+  loop_->snapshots().set_verbs(fabric_.verbs);
   control::ControlClientOptions control;
   control.coordinators = options_.coordinators;
   control.jitter_seed = RandomNumber();
@@ -80,11 +74,14 @@ absl::Status ServeProcess::StartServer() {
   server.http_address =
       absl::StrCat(options_.http_host, ":", options_.http_port);
   server.measure_stages = true;
+  if (fabric_.flush_is_unsafe) {
+    server.survives_at_most = pmem::Survives::kProcess;
+  }
   server.warn = [](std::string_view text) { Log(LogLevel::kWarning, text); };
   const int64_t start_ns = clock_.NowNs();
   WHALE_ASSIGN_OR_RETURN(
-      server_, node::Server::Create(server, fabric_.get(), store_.pool.get(),
-                                    &clock_, link_.get()));
+      server_, node::Server::Create(server, fabric_.fabric.get(),
+                                    store_.pool.get(), &clock_, link_.get()));
   Log(LogLevel::kInfo, "recovered",
       {{"ms", absl::StrCat((clock_.NowNs() - start_ns) / 1'000'000)},
        {"incarnation", absl::StrCat(server.incarnation.value())}});
@@ -133,7 +130,7 @@ absl::Status ServeProcess::RunToEnd() {
     if (!refused_.empty()) RequestStop();
   });
   Log(LogLevel::kInfo, "serving",
-      {{"fabric", fabric_->address()},
+      {{"fabric", fabric_.fabric->address()},
        {"http", absl::StrCat(options_.http_host, ":", options_.http_port)}});
   int signal = 0;
   while (signal != SIGINT && signal != SIGTERM) {
@@ -146,7 +143,7 @@ absl::Status ServeProcess::RunToEnd() {
   if (refused_.empty()) control_->Flush(absl::Milliseconds(500));
   control_.reset();
   server_.reset();
-  fabric_.reset();
+  fabric_.fabric.reset();
   store_.pool.reset();
   const absl::Status closed = store_.file->CloseClean();
   if (!refused_.empty()) {

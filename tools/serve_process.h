@@ -18,6 +18,7 @@
 #include "control/control_link.h"
 #include "fabric/fabric.h"
 #include "node/server.h"
+#include "tools/fabric_open.h"
 #include "tools/http_endpoint.h"
 #include "tools/pool_open.h"
 #include "tools/private_directory.h"
@@ -75,7 +76,7 @@ class ServeProcess {
   BootClock clock_;
   std::unique_ptr<DirectoryLock> lock_;
   OpenedPool store_;
-  std::unique_ptr<fabric::Fabric> fabric_;
+  OpenedFabric fabric_;
   std::unique_ptr<WorkerLoop> loop_;
   std::unique_ptr<control::ControlClient> control_;
   std::unique_ptr<Link> link_;

@@ -112,6 +112,38 @@ void AddPool(const proto::ServerReport& report, Families* families) {
        {"survives", report.survives()}});
 }
 
+void AddVerbs(const Snapshot& snapshot, Families* families) {
+  const fabric::VerbsFabric::Counters& c = *snapshot.verbs;
+  Families::Add(families->Family("verbs_info", "What the fabric verbs uses",
+                                 MetricType::Gauge),
+                1, {{"path", snapshot.verbs_description}});
+  MetricFamily& requests = families->Family(
+      "verbs_requests_total", "Work requests posted to the adapter, by kind",
+      MetricType::Counter);
+  const std::pair<const char*, uint64_t> kinds[] = {
+      {"write", c.writes},
+      {"write_with_imm", c.writes_with_imm},
+      {"read", c.reads},
+      {"compare_swap", c.compare_swaps},
+      {"flush", c.flushes},
+      {"message", c.messages},
+      {"notice", c.credit_messages}};
+  for (const auto& [kind, count] : kinds) {
+    Families::Add(requests, static_cast<double>(count), {{"kind", kind}});
+  }
+  Families::Add(families->Family("verbs_doorbells_total",
+                                 "Lists of work requests posted at once",
+                                 MetricType::Counter),
+                static_cast<double>(c.doorbells));
+  Families::Add(
+      families->Family("verbs_receives_total",
+                       "Completions of the receive queue", MetricType::Counter),
+      static_cast<double>(c.receives));
+  Families::Add(families->Family("verbs_connections", "Queue pairs in use",
+                                 MetricType::Gauge),
+                static_cast<double>(c.connections));
+}
+
 // Durations are sampled: sums are estimates, counts are not.
 void AddStages(const proto::ServerReport& report, Families* families) {
   if (report.stages().empty()) return;
@@ -191,6 +223,7 @@ std::string MetricsText(const Snapshot& snapshot) {
   Families families;
   AddCounters(snapshot.counters, &families);
   AddPool(snapshot.report, &families);
+  if (snapshot.verbs) AddVerbs(snapshot, &families);
   AddStages(snapshot.report, &families);
   AddShards(snapshot.report, &families);
   return families.Text();

@@ -17,7 +17,12 @@ std::optional<Snapshot> SnapshotExchange::Get(absl::Duration timeout) {
 void SnapshotExchange::Publish(const node::Server& server) {
   const std::lock_guard<std::mutex> lock(mutex_);
   wanted_.store(false, std::memory_order_relaxed);
-  snapshot_ = {server.counters(), server.last_report()};
+  snapshot_.counters = server.counters();
+  snapshot_.report = server.last_report();
+  if (verbs_ != nullptr) {
+    snapshot_.verbs = verbs_->counters();
+    snapshot_.verbs_description = verbs_->description();
+  }
   ++generation_;
   published_.notify_all();
 }

@@ -12,14 +12,20 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <string>
+#include <utility>
 
 #include "absl/time/time.h"
+#include "fabric/verbs/verbs_fabric.h"
 #include "node/server.h"
 
 namespace whale::tools {
 
 struct Snapshot {
   node::Server::Counters counters;
+  // Of the fabric verbs, if that is in use; and what it chose.
+  std::optional<fabric::VerbsFabric::Counters> verbs;
+  std::string verbs_description;
   proto::ServerReport report;
 };
 
@@ -33,6 +39,9 @@ class SnapshotExchange {
   // in time, it hangs or has ended.
   std::optional<Snapshot> Get(absl::Duration timeout);
 
+  // The fabric whose counters are published, too. Before the worker runs.
+  void set_verbs(const fabric::VerbsFabric* verbs) { verbs_ = verbs; }
+
   void PublishIfWanted(const node::Server& server) {
     if (wanted_.load(std::memory_order_relaxed)) Publish(server);
   }
@@ -41,6 +50,7 @@ class SnapshotExchange {
   void Publish(const node::Server& server);
 
   const std::function<void()> wake_;
+  const fabric::VerbsFabric* verbs_ = nullptr;
   std::atomic<bool> wanted_{false};
   std::mutex mutex_;
   std::condition_variable published_;

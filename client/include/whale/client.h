@@ -54,6 +54,9 @@ struct ClientOptions {
   absl::Duration timeout = absl::Seconds(5);
   // "auto" takes the one that the servers use. Any other name must be theirs.
   std::string fabric = "auto";
+  // Of the fabric verbs: what it shall not choose by itself, such as
+  // "device=mlx5_0,gid-index=3" (docs/rdma.md has all).
+  std::string verbs;
   // Registered memory for values that do not fit into a message. Bounds how
   // many of them are on their way at a time; more wait.
   uint64_t buffer_bytes = 16 << 20;
