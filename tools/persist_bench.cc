@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
@@ -215,6 +216,8 @@ absl::StatusOr<std::vector<int64_t>> PersistWriter::Run(PersistMethod method,
   std::array<Event, 16> events;
   while (latencies.size() < count) {
     const size_t events_count = fabric_->Poll(events);
+    // Soft-RoCE is a thread of the kernel that wants to run, too.
+    if (events_count == 0) std::this_thread::yield();
     for (const Event& event : std::span(events.data(), events_count)) {
       if (event.detail != nullptr) return absl::UnavailableError(event.detail);
       uint32_t slot = kPersistSlots;

@@ -35,8 +35,9 @@ void Begin(ibv_qp_ex* pair, const ibv_send_wr& wr) {
 bool CanFlush(ibv_context* context) {
   ibv_device_attr_ex attributes = {};
   if (ibv_query_device_ex(context, nullptr, &attributes) != 0) return false;
-  constexpr uint64_t kBoth =
-      IBV_DEVICE_FLUSH_GLOBAL | IBV_DEVICE_FLUSH_PERSISTENT;
+  // The kernel's IB_UVERBS_DEVICE_FLUSH_GLOBAL and _PERSISTENT, for which
+  // libibverbs has no names.
+  constexpr uint64_t kBoth = uint64_t{1} << 38 | uint64_t{1} << 39;
   return (attributes.device_cap_flags_ex & kBoth) == kBoth;
 }
 

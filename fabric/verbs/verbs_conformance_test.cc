@@ -2,6 +2,7 @@
 // and skips, unless WHALE_REQUIRE_RDMA is set (as in the guest), then it fails.
 // WHALE_VERBS has the options (ParseVerbsOptions). With WHALE_NATIVE_FLUSH set,
 // also with native FLUSH, which adapter and libibverbs must then have.
+#include <array>
 #include <cstdlib>
 #include <iostream>
 
@@ -112,6 +113,58 @@ INSTANTIATE_TEST_SUITE_P(Verbs, FabricConformance,
                          testing::ValuesIn(Providers()),
                          [](const auto& info) { return info.param.name; });
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(FabricConformance);
+
+// Polls both until `fabric` reports an event of this kind.
+Event Await(VerbsFixture& fixture, size_t index, EventKind kind) {
+  std::array<Event, 8> events;
+  for (int i = 0; i < 100'000'000; ++i) {
+    for (const size_t end : {size_t{0}, size_t{1}}) {
+      const size_t count = fixture.fabric(end).Poll(events);
+      for (size_t e = 0; e < count; ++e) {
+        if (events[e].kind == EventKind::kConnectRequest) {
+          fixture.fabric(end).Accept(events[e].connection, {});
+        }
+        if (end == index && events[e].kind == kind) return events[e];
+      }
+    }
+  }
+  ADD_FAILURE() << "no " << EventKindName(kind);
+  return {};
+}
+
+// A grant up to a piece's size works wherever it lies; a longer one that no
+// piece covers is of no use rather than of wrong use.
+TEST(VerbsRegions, AGrantLiesInOnePieceOfALargeRegion) {
+  if (Providers().empty()) GTEST_SKIP() << "no RDMA device here";
+  constexpr uint64_t kPiece = 1 << 20;
+  VerbsOptions options = TestOptions();
+  options.registration_piece_bytes = kPiece;
+  VerbsFixture fixture(options);
+  Fabric& owner = fixture.fabric(1);
+  const Memory memory = fixture.MakeMemory(1, 5 * kPiece + 4096);
+  const auto region = owner.Register(memory, {.remote_write = true});
+  ASSERT_TRUE(region.ok()) << region.status();
+  EXPECT_EQ(owner.MakeGrant(*region, 0, memory.length_bytes).key, 0u);
+  const ConnectionId link = fixture.fabric(0).Connect(owner.address(), {});
+  Await(fixture, 0, EventKind::kConnected);
+  std::byte mark{1};
+  for (uint64_t at = 0; at + kPiece <= memory.length_bytes; at += kPiece / 2) {
+    const Grant grant = owner.MakeGrant(*region, at, kPiece);
+    ASSERT_EQ(grant.address, reinterpret_cast<uint64_t>(memory.base) + at);
+    const WorkRequest write{.opcode = Opcode::kWrite,
+                            .signaled = true,
+                            .inline_data = true,
+                            .local = &mark,
+                            .length_bytes = 1,
+                            .remote_key = grant.key,
+                            .remote_address = grant.address + kPiece - 1};
+    ASSERT_EQ(fixture.fabric(0).Post(link, std::span(&write, 1)),
+              PostResult::kOk);
+    ASSERT_EQ(Await(fixture, 0, EventKind::kCompleted).outcome, Outcome::kOk);
+  }
+  owner.Deregister(*region);
+  EXPECT_EQ(owner.MakeGrant(*region, 0, 8).key, 0u);
+}
 
 }  // namespace
 }  // namespace whale::fabric

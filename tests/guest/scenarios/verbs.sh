@@ -8,7 +8,7 @@ set -euo pipefail
 scenarios=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 guest=$scenarios/..
 readonly scenarios guest
-readonly UPDATES=300
+readonly UPDATES=100
 
 # Prints how many more WRITEs than flushes the primary's fabric has posted. It
 # is the server that flushes: backups have nothing to deliver.
@@ -53,22 +53,22 @@ inside() {
     --gtest_brief=1 | tee conformance
   echo "RESULT: conformance $(grep -F PASSED conformance)"
 
-  "$whale" dev --fabric verbs --shards 1 --pool-bytes 128MiB \
+  "$whale" dev --fabric verbs --shards 1 --pool-bytes 128MiB --start-timeout 140s \
     --ready-file /run/ready >cluster 2>&1 &
   local cluster=$!
-  wait_until 120 test -e /run/ready || {
+  wait_until 150 test -e /run/ready || {
     cat cluster
     return 1
   }
   "$whale" status
-  "$whale" bench ycsb --workload a --records 1000 --operations 5000 \
-    --threads 2 --pipeline 8 --value-bytes 400 --quiet --verify | tee ycsb
+  "$whale" bench ycsb --workload a --records 500 --operations 2000 \
+    --threads 1 --pipeline 8 --value-bytes 400 --quiet --verify | tee ycsb
   echo "RESULT: $(grep -E 'Throughput' ycsb | tail -1) (soft-RoCE under" \
     "emulation)"
   count_requests
   kill -INT "$cluster"
   wait "$cluster"
-  "$whale" bench persist --operations 200
+  "$whale" bench persist --operations 100
 }
 
 if [[ ${1-} == --inside ]]; then
