@@ -52,6 +52,7 @@ void Reports::Fill(const Replicas& replicas,
   report->set_pool_uuid(BytesOf(geometry.pool_uuid));
   report->set_fabric(std::string(context_->fabric->name()));
   report->set_fabric_address(context_->fabric->address());
+  report->set_fabric_detail(context_->options.fabric_detail);
   report->set_http_address(context_->options.http_address);
   report->set_domain(std::string(domain.name()));
   report->set_survives(std::string(pmem::SurvivesName(

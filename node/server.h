@@ -39,8 +39,9 @@ class ControlLink {
 
 struct ServerOptions {
   ServerId id;
-  Incarnation incarnation;   // differs from all earlier lives
-  std::string http_address;  // for status only
+  Incarnation incarnation;    // differs from all earlier lives
+  std::string http_address;   // for status only
+  std::string fabric_detail;  // the same: device, path, flush method
   uint32_t client_credits = 256;
   uint32_t max_deferred_writes = 4096;  // per shard, waiting for the window
   // Reported instead of what the pool's memory survives, if that is more: the

@@ -73,6 +73,9 @@ absl::Status ServeProcess::StartServer() {
   server.incarnation = NewIncarnation();
   server.http_address =
       absl::StrCat(options_.http_host, ":", options_.http_port);
+  if (fabric_.verbs != nullptr) {
+    server.fabric_detail = fabric_.verbs->description();
+  }
   server.measure_stages = true;
   if (fabric_.flush_is_unsafe) {
     server.survives_at_most = pmem::Survives::kProcess;

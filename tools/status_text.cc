@@ -70,7 +70,15 @@ std::string ServersText(const proto::ClusterStatus& status) {
                server.http_address().empty() ? "-" : server.http_address(),
                report == nullptr ? "never" : HumanTime(age_us) + " ago"});
   }
-  return table.Text();
+  std::string text = table.Text();
+  for (const proto::ServerEntry& server : status.map().servers()) {
+    const proto::ServerReport* report =
+        ReportOf(status, server.server_id()).report;
+    if (report == nullptr || report->fabric_detail().empty()) continue;
+    absl::StrAppend(&text, "server ", server.server_id(), " uses ",
+                    report->fabric_detail(), "\n");
+  }
+  return text;
 }
 
 void AddReplica(const proto::ClusterStatus& status,
@@ -196,6 +204,7 @@ Json ServerJson(const proto::ClusterStatus& status,
                {"http_address", server.http_address()}};
   const auto [report, age_us] = ReportOf(status, server.server_id());
   if (report == nullptr) return json;
+  json["fabric_detail"] = report->fabric_detail();
   json["domain"] = report->domain();
   json["survives"] = report->survives();
   json["pool_uuid"] = absl::BytesToHexString(report->pool_uuid());

@@ -110,7 +110,7 @@ TEST(VerbsOptions, ParsesEveryKeyAndRefusesOthers) {
   const auto options = ParseVerbsOptions(
       "device=mlx5_0,port=2,gid-index=3,mtu=4096,timeout=16,retries=3,"
       "rnr-retries=6,traffic-class=106,service-level=5,connections=9,depth=64,"
-      "credits=16,flush=receiver,ddio=off");
+      "credits=16,dial-ms=700,flush=receiver,ddio=off");
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_EQ(options->device, "mlx5_0");
   EXPECT_EQ(options->port, 2u);
@@ -124,6 +124,7 @@ TEST(VerbsOptions, ParsesEveryKeyAndRefusesOthers) {
   EXPECT_EQ(options->max_connections, 9u);
   EXPECT_EQ(options->send_queue_depth, 64u);
   EXPECT_EQ(options->credits, 16u);
+  EXPECT_EQ(options->handshake_us, 700'000);
   EXPECT_EQ(options->flush.insist, FlushMethod::kReceiverFlush);
   EXPECT_TRUE(options->flush.writes_bypass_caches);
   EXPECT_TRUE(ParseVerbsOptions("").ok());

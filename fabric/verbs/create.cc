@@ -79,6 +79,11 @@ absl::Status VerbsFabricImpl::Init() {
   if (!wake_.valid()) return VerbsError("eventfd", errno);
   WHALE_RETURN_IF_ERROR(OpenDevice());
   WHALE_RETURN_IF_ERROR(MakeQueues());
+  const FlushChoice flush =
+      ChooseFlush(flush_capabilities_, flush_capabilities_);
+  absl::StrAppend(&description_, ", flush into it: ",
+                  std::string(FlushMethodName(flush.method)),
+                  flush.unsafe ? " (UNSAFE)" : "");
   exchange_->SetWake([this] {
     setup_waits_.store(true, std::memory_order_release);
     const uint64_t one = 1;

@@ -71,7 +71,9 @@ int PostWithFlush(ibv_qp* pair, const ibv_send_wr* requests, size_t count,
   ibv_wr_start(extended);
   for (const ibv_send_wr* wr = requests; wr != requests + count; ++wr) {
     extended->wr_id = wr->wr_id;
-    extended->wr_flags = wr->send_flags & ~unsigned{IBV_SEND_INLINE};
+    // The inline flag belongs to the other way of posting, but soft-RoCE's
+    // library looks at it here, too; others do not.
+    extended->wr_flags = wr->send_flags;
     if (wr->opcode == IBV_WR_FLUSH) {
       ibv_wr_flush(extended, wr->wr.rdma.rkey, wr->wr.rdma.remote_addr,
                    wr->sg_list->length,

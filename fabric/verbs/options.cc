@@ -15,7 +15,8 @@ namespace {
 
 constexpr std::string_view kKeys =
     "device, port, gid-index, mtu, timeout, retries, rnr-retries, "
-    "traffic-class, service-level, connections, depth, credits, flush, ddio";
+    "traffic-class, service-level, connections, depth, credits, dial-ms, "
+    "flush, ddio";
 
 absl::Status BadValue(std::string_view key, std::string_view value,
                       std::string_view wanted) {
@@ -92,6 +93,12 @@ absl::Status ParseOne(std::string_view key, std::string_view value,
     if (key == number.key) {
       return ParseNumber(key, value, number.least, number.most, number.out);
     }
+  }
+  if (key == "dial-ms") {
+    int64_t ms = 0;
+    WHALE_RETURN_IF_ERROR(ParseNumber<int64_t>(key, value, 10, 600'000, &ms));
+    options->handshake_us = ms * 1000;
+    return absl::OkStatus();
   }
   if (key == "flush") return ParseFlush(value, &options->flush);
   if (key == "ddio") {

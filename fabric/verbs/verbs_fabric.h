@@ -59,7 +59,8 @@ struct VerbsOptions {
 };
 
 // "device=mlx5_0,port=1,gid-index=3,mtu=4096,timeout=14,retries=7,
-// rnr-retries=7,traffic-class=106,service-level=3,flush=auto,ddio=off";
+// rnr-retries=7,traffic-class=106,service-level=3,connections=256,depth=128,
+// credits=32,dial-ms=5000,flush=auto,ddio=off";
 // each may be left out. kInvalidArgument: unknown or out of range.
 absl::StatusOr<VerbsOptions> ParseVerbsOptions(std::string_view text);
 
@@ -70,7 +71,8 @@ absl::StatusOr<std::string> VerbsHostAddress(const VerbsOptions& options);
 // A verbs fabric, and what it was made of, for status and metrics.
 class VerbsFabric : public Fabric {
  public:
-  // "mlx5_0 port 1, RoCE v2, GID 3 (10.0.0.1), MTU 4096": what was taken.
+  // "mlx5_0 port 1, RoCE v2, GID 3 (10.0.0.1), MTU 4096, flush into it: read
+  // after write": what was taken.
   virtual std::string description() const = 0;
   // Requests posted to the adapter since the start, by kind, and the doorbells
   // that took.
