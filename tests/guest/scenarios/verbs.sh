@@ -31,8 +31,10 @@ update() { # count
 
 # Each batch of delivery to a backup has one cell and one flush, and of the
 # records of one small put one WRITE. So WRITEs less flushes are the puts times
-# the backups, whatever an idle primary sends besides; what a client's session
-# adds falls out between two runs.
+# the backups, whatever an idle primary sends besides. What a client's session
+# adds falls out between two runs but for a record that travels with a put, or
+# the end of an old session: a few, where a put that took one more or less would
+# make hundreds.
 count_requests() {
   local before after once twice
   before=$(writes_without_flushes)
@@ -43,7 +45,8 @@ count_requests() {
   twice=$(($(writes_without_flushes) - after))
   echo "RESULT: $UPDATES more puts took $((twice - once)) more WRITEs than" \
     "flushes at 2 backups"
-  [[ $((twice - once)) == $((2 * UPDATES)) ]]
+  local off=$((twice - once - 2 * UPDATES))
+  [[ ${off#-} -le 8 ]]
 }
 
 inside() {
@@ -56,7 +59,8 @@ inside() {
     tee conformance
   echo "RESULT: conformance $(grep -F PASSED conformance)"
 
-  "$whale" dev --fabric verbs --shards 1 --pool-bytes 128MiB --start-timeout 140s \
+  "$whale" dev --fabric verbs --shards 1 --pool-bytes 128MiB \
+    --start-timeout 140s \
     --ready-file /run/ready >cluster 2>&1 &
   local cluster=$!
   wait_until 150 test -e /run/ready || {
