@@ -18,6 +18,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/units.h"
+#include "pmem/memory_errors.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -48,13 +49,6 @@ void SyncDirectory(const std::string& directory) {
   if (handle.ok()) fsync(handle.get());
 }
 
-absl::Status NoRoom(const std::string& path, uint64_t needed,
-                    uint64_t available) {
-  return absl::ResourceExhaustedError(absl::StrCat(
-      "no room for ", path, ": needed ", needed, " bytes, available ",
-      available, "; free some, choose another directory or a smaller pool"));
-}
-
 // Bytes that the file could still grow by; UINT64_MAX if there is no limit.
 uint64_t AvailableBytes(int fd) {
   struct statvfs info;
@@ -74,7 +68,37 @@ void Touch(std::byte* map, uint64_t bytes) {
   }
 }
 
+int Populate(std::byte* map, uint64_t bytes) {
+  return madvise(map, bytes, MADV_POPULATE_WRITE) == 0 ? 0 : errno;
+}
+
+bool IsDamage(int error) {
+  return error == EFAULT || error == EHWPOISON || error == EIO;
+}
+
+// The first page of a range that cannot be entered as a whole.
+uint64_t FirstDamaged(std::byte* map, uint64_t bytes) {
+  uint64_t begin = 0;
+  while (bytes > kTouchBytes) {
+    const uint64_t half = RoundUp(bytes / 2, kTouchBytes);
+    if (IsDamage(Populate(map + begin, half))) {
+      bytes = half;
+    } else {
+      begin += half;
+      bytes -= half;
+    }
+  }
+  return begin;
+}
+
 }  // namespace
+
+absl::Status NoRoom(const std::string& path, uint64_t needed,
+                    uint64_t available) {
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "no room for ", path, ": needed ", needed, " bytes, available ",
+      available, "; free some, choose another directory or a smaller pool"));
+}
 
 absl::Status FileError(const char* verb, const std::string& path) {
   const std::string message =
@@ -168,10 +192,17 @@ absl::Status Prefault(std::byte* map, uint64_t bytes, const std::string& path,
                       const StepProgress& progress) {
   for (uint64_t at = 0; at < bytes;) {
     const uint64_t step = std::min(kStepBytes, bytes - at);
-    if (madvise(map + at, step, MADV_POPULATE_WRITE) != 0) {
-      if (errno == EINTR || errno == EAGAIN) continue;
-      if (errno != EINVAL) return FileError("prefault", path);
+    const int error = Populate(map + at, step);
+    if (error == EINTR || error == EAGAIN) continue;
+    if (IsDamage(error)) {
+      return DamagedMemory(path, at + FirstDamaged(map + at, step),
+                           kTouchBytes);
+    }
+    if (error == EINVAL) {
       Touch(map + at, step);  // a kernel before 5.14, or a medium without it
+    } else if (error != 0) {
+      errno = error;
+      return FileError("prefault", path);
     }
     at += step;
     if (progress) progress(at);

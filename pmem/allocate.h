@@ -44,8 +44,13 @@ void RemoveLeftovers(const std::string& path);
 absl::Status Allocate(int fd, const std::string& path, uint64_t bytes,
                       const StepProgress& progress);
 
+// kResourceExhausted, with the cure.
+absl::Status NoRoom(const std::string& path, uint64_t needed_bytes,
+                    uint64_t available_bytes);
+
 // Makes all pages of a mapping present and writable, changing nothing.
-// Errors: kResourceExhausted.
+// Errors: kResourceExhausted; kDataLoss (names the offset of memory that the
+// kernel knows to be damaged).
 absl::Status Prefault(std::byte* map, uint64_t bytes, const std::string& path,
                       const StepProgress& progress);
 

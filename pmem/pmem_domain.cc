@@ -9,7 +9,7 @@ namespace whale::pmem {
 PmemDomain::PmemDomain(bool is_dax, Survives survives)
     : is_dax_(is_dax),
       caches_persist_(is_dax && pmem_has_auto_flush() == 1),
-      survives_(is_dax ? Survives::kPower : survives) {}
+      survives_(survives) {}
 
 void PmemDomain::WriteBack(const void* data, size_t length_bytes) {
   if (is_dax_) {

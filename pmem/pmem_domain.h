@@ -15,8 +15,8 @@ namespace whale::pmem {
 
 class PmemDomain final : public PersistenceDomain {
  public:
-  // `is_dax`: what pmem_map_file said of the mapping. `survives`: of a medium
-  // that is not DAX; DAX memory survives loss of power.
+  // `is_dax`: what pmem_map_file said of the mapping. `survives`: what the
+  // medium does once it was written back.
   PmemDomain(bool is_dax, Survives survives);
 
   std::string_view name() const override { return "pmem"; }

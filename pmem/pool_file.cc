@@ -4,7 +4,6 @@
 #include <libpmem.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -13,8 +12,11 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "common/mappable.h"
 #include "common/status_macros.h"
 #include "pmem/allocate.h"
+#include "pmem/dax_platform.h"
+#include "pmem/device_dax.h"
 #include "pmem/pmem_domain.h"
 #include "pmem/shm_domain.h"
 
@@ -58,14 +60,20 @@ absl::Status InUse(int fd, const std::string& path) {
                    "directory"));
 }
 
-absl::Status CheckRegular(int fd, const std::string& path) {
-  struct stat info;
-  if (fstat(fd, &info) != 0) return FileError("examine", path);
-  if (S_ISREG(info.st_mode)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(path,
-                   " is not a regular file; name one, or none that "
-                   "exists, for the pool"));
+absl::StatusOr<Mappable> Examine(int fd, const std::string& path) {
+  auto mappable = ExamineMappable(fd);
+  if (mappable.ok()) return mappable;
+  return absl::InvalidArgumentError(absl::StrCat(
+      path,
+      " is neither a regular file nor a device-dax; name one, or none that "
+      "exists, for the pool"));
+}
+
+// What the kernel knows of already, before anything touches it.
+absl::Status CheckDamage(int fd, const std::string& path) {
+  const auto damaged = DamagedRangesOfDevice(fd);
+  if (damaged.empty()) return absl::OkStatus();
+  return DamagedMemory(path, damaged[0].offset, damaged[0].bytes);
 }
 
 }  // namespace
@@ -85,6 +93,7 @@ PoolFile::~PoolFile() {
 absl::StatusOr<std::unique_ptr<PoolFile>> PoolFile::Create(
     const std::string& path, uint64_t bytes, DomainKind domain,
     const PoolFileOptions& options) {
+  if (IsDeviceDax(path)) return CreateOnDevice(path, bytes, domain, options);
   RemoveLeftovers(path);
   if (access(path.c_str(), F_OK) == 0) {
     return absl::AlreadyExistsError(absl::StrCat(
@@ -115,19 +124,69 @@ absl::StatusOr<std::unique_ptr<PoolFile>> PoolFile::Create(
   return file;
 }
 
+absl::StatusOr<std::unique_ptr<PoolFile>> PoolFile::CreateOnDevice(
+    const std::string& path, uint64_t bytes, DomainKind domain,
+    const PoolFileOptions& options) {
+  if (domain != DomainKind::kPmem) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        path, " is a device-dax; its pool must be of the domain pmem"));
+  }
+  FileHandle device(open(path.c_str(), O_RDWR | O_CLOEXEC));
+  if (!device.ok()) return FileError("open", path);
+  WHALE_ASSIGN_OR_RETURN(const Mappable mappable, Examine(device.get(), path));
+  if (!TryLock(device.get())) return InUse(device.get(), path);
+  WHALE_RETURN_IF_ERROR(CheckDamage(device.get(), path));
+  WHALE_ASSIGN_OR_RETURN(const bool blank,
+                         IsBlankDevice(device.get(), mappable));
+  if (!blank) {
+    return absl::AlreadyExistsError(absl::StrCat(
+        path,
+        " holds something already; open it, or, if it is not needed, wipe it: "
+        "daxio -z -o ",
+        path));
+  }
+  if (PoolFileBytes(bytes) > mappable.bytes) {
+    return NoRoom(path, PoolFileBytes(bytes), mappable.bytes);
+  }
+  PoolFileHeader header{.file_bytes = mappable.bytes, .domain = domain};
+  SetBootId(BootId(options), &header);
+  WHALE_RETURN_IF_ERROR(WritePoolFileHeader(device.get(), path, &header));
+  auto file = std::unique_ptr<PoolFile>(new PoolFile(path, std::move(device)));
+  WHALE_RETURN_IF_ERROR(file->Start(header, header.file_bytes, options));
+  return file;
+}
+
+uint64_t PoolFile::StoreBytesOnDevice(const std::string& path) {
+  const FileHandle file(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK));
+  const auto mappable = ExamineMappable(file.get());
+  if (!mappable.ok() || !mappable->is_device_dax) return 0;
+  const uint64_t overhead = PoolFileBytes(0);
+  return mappable->bytes > overhead ? mappable->bytes - overhead : 0;
+}
+
 absl::StatusOr<std::unique_ptr<PoolFile>> PoolFile::Open(
     const std::string& path, const PoolFileOptions& options) {
   RemoveLeftovers(path);
   FileHandle lock(open(path.c_str(), O_RDWR | O_CLOEXEC));
   if (!lock.ok()) return FileError("open the pool", path);
-  WHALE_RETURN_IF_ERROR(CheckRegular(lock.get(), path));
+  WHALE_ASSIGN_OR_RETURN(const Mappable mappable, Examine(lock.get(), path));
   if (!TryLock(lock.get())) return InUse(lock.get(), path);
+  if (mappable.is_device_dax) {
+    WHALE_RETURN_IF_ERROR(CheckDamage(lock.get(), path));
+    WHALE_ASSIGN_OR_RETURN(const bool blank,
+                           IsBlankDevice(lock.get(), mappable));
+    if (blank) {
+      return absl::NotFoundError(absl::StrCat(path, " holds no pool yet"));
+    }
+  }
   WHALE_ASSIGN_OR_RETURN(const PoolFileHeader header,
                          ReadPoolFileHeader(lock.get(), path));
   WHALE_RETURN_IF_ERROR(Check(path, header, BootId(options)));
-  // A copy may be sparse.
-  WHALE_RETURN_IF_ERROR(Allocate(lock.get(), path, header.file_bytes,
-                                 Step(options, 0, 2 * header.file_bytes)));
+  if (!mappable.is_device_dax) {
+    // A copy may be sparse.
+    WHALE_RETURN_IF_ERROR(Allocate(lock.get(), path, header.file_bytes,
+                                   Step(options, 0, 2 * header.file_bytes)));
+  }
   auto file = std::unique_ptr<PoolFile>(new PoolFile(path, std::move(lock)));
   WHALE_RETURN_IF_ERROR(file->Start(header, header.file_bytes, options));
   return file;
@@ -161,6 +220,7 @@ absl::Status PoolFile::Start(const PoolFileHeader& header, uint64_t done_before,
   file_ = FileHandle(open(path_.c_str(), O_RDWR | O_CLOEXEC));
   if (!file_.ok()) return FileError("open the pool", path_);
   WHALE_RETURN_IF_ERROR(Map(options));
+  named_ = NamedMapping(map_, header_.file_bytes, path_.c_str());
   WHALE_RETURN_IF_ERROR(
       Prefault(map_, header_.file_bytes, path_,
                Step(options, done_before, 2 * header_.file_bytes)));
@@ -197,7 +257,8 @@ absl::Status PoolFile::MapPmem(bool allow_non_dax) {
     return absl::UnavailableError(
         absl::StrCat(path_, " changed its length while it was opened"));
   }
-  const Survives medium = MediumSurvives(file_.get());
+  const Survives medium = is_pmem != 0 ? WeakestOf(DaxRegionsOf(file_.get()))
+                                       : MediumSurvives(file_.get());
   if (is_pmem == 0 && !allow_non_dax) {
     return absl::FailedPreconditionError(absl::StrCat(
         path_,
@@ -206,12 +267,15 @@ absl::Status PoolFile::MapPmem(bool allow_non_dax) {
         "survives a stop of: ",
         std::string(SurvivesName(medium))));
   }
-  domain_ = std::make_unique<PmemDomain>(is_pmem != 0, medium);
+  is_dax_ = is_pmem != 0;
+  domain_ = std::make_unique<PmemDomain>(is_dax_, medium);
   return absl::OkStatus();
 }
 
 absl::Status PoolFile::CloseClean() {
-  if (msync(map_, header_.file_bytes, MS_SYNC) != 0) {
+  // Down to the memory itself, past what a loss of power alone would move.
+  if ((is_dax_ ? pmem_deep_persist(map_, header_.file_bytes)
+               : msync(map_, header_.file_bytes, MS_SYNC)) != 0) {
     return FileError("write back", path_);
   }
   header_.closed_cleanly = 1;

@@ -1,7 +1,8 @@
 // A pool's file: created whole, allocated in full, mapped, locked.
 //
-// Lies in any directory, on tmpfs or disk. What of it is still true after a
-// crash depends on its domain, chosen when it is created. The store inside is
+// Lies in any directory, on tmpfs or disk, or is a device-dax (or a symbolic
+// link to one), which is taken whole. What of it is still true after a crash
+// depends on its domain, chosen when it is created. The store inside is
 // logstore's (logstore/pool_mapping.h joins the two).
 //
 // Thread-safety: none. Ownership: owns file, lock and mapping; all end with it.
@@ -20,6 +21,7 @@
 #include "absl/status/statusor.h"
 #include "pmem/domain.h"
 #include "pmem/file_handle.h"
+#include "pmem/memory_errors.h"
 #include "pmem/pool_file_header.h"
 
 namespace whale::pmem {
@@ -38,18 +40,23 @@ struct PoolFileOptions {
 class PoolFile {
  public:
   // Makes a file with room for a store of `bytes` (zeros). It appears under
-  // `path` only when it is complete.
+  // `path` only when it is complete. A device must be blank at both ends; what
+  // lies between is left as it is.
   // Errors: kAlreadyExists; kResourceExhausted (names path, needed and
   // available bytes); kFailedPrecondition (pmem on a path that is not DAX);
+  // kInvalidArgument (device, and not pmem); kDataLoss (damaged memory);
   // kNotFound, kPermissionDenied, kUnavailable (the directory; I/O).
   static absl::StatusOr<std::unique_ptr<PoolFile>> Create(
       const std::string& path, uint64_t bytes, DomainKind domain,
       const PoolFileOptions& options = {});
-  // Errors: kNotFound; kFailedPrecondition (in use by another process; format
-  // version; pmem, not DAX); kDataLoss (no pool file, cut off, damaged; or its
-  // bytes were lost with the machine's last stop); as Create.
+  // Errors: kNotFound (also: a blank device); kFailedPrecondition (in use by
+  // another process; format version; pmem, not DAX); kDataLoss (no pool file,
+  // cut off, damaged, names the offset of memory that is; or its bytes were
+  // lost with the machine's last stop); as Create.
   static absl::StatusOr<std::unique_ptr<PoolFile>> Open(
       const std::string& path, const PoolFileOptions& options = {});
+  // The largest store that fits on the device-dax `path`; 0 if it is none.
+  static uint64_t StoreBytesOnDevice(const std::string& path);
   // Without CloseClean before: as if the process were killed.
   ~PoolFile();
   PoolFile(const PoolFile&) = delete;
@@ -77,6 +84,9 @@ class PoolFile {
  private:
   PoolFile(const std::string& path, FileHandle lock);
 
+  static absl::StatusOr<std::unique_ptr<PoolFile>> CreateOnDevice(
+      const std::string& path, uint64_t bytes, DomainKind domain,
+      const PoolFileOptions& options);
   static absl::Status Check(const std::string& path,
                             const PoolFileHeader& header,
                             const std::string& boot_id);
@@ -93,7 +103,9 @@ class PoolFile {
   FileHandle file_;
   PoolFileHeader header_{};
   std::byte* map_ = nullptr;
+  NamedMapping named_;
   bool mapped_by_libpmem_ = false;
+  bool is_dax_ = false;
   std::unique_ptr<PersistenceDomain> domain_;
 };
 

@@ -1,6 +1,5 @@
 #include "pmem/pool_file_header.h"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -10,7 +9,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/crc32c.h"
+#include "common/mappable.h"
+#include "common/status_macros.h"
 #include "common/units.h"
+#include "pmem/device_dax.h"
 
 namespace whale::pmem {
 namespace {
@@ -32,16 +34,33 @@ absl::Status IoError(const char* verb, const std::string& path) {
       absl::StrCat("cannot ", verb, " ", path, ": ", strerror(errno)));
 }
 
-std::optional<PoolFileHeader> ReadCopy(int fd, uint64_t file_bytes, int copy) {
+std::optional<PoolFileHeader> ReadCopy(int fd, const Mappable& file, int copy) {
   PoolFileHeader header;
-  if (pread(fd, &header, sizeof(header), OffsetOfCopy(file_bytes, copy)) !=
-      ssize_t{sizeof(header)}) {
-    return std::nullopt;
-  }
+  const off_t offset = OffsetOfCopy(file.bytes, copy);
+  const bool read =
+      file.is_device_dax
+          ? ReadDevice(fd, file, offset, &header, sizeof(header)).ok()
+          : pread(fd, &header, sizeof(header), offset) ==
+                ssize_t{sizeof(header)};
+  if (!read) return std::nullopt;
   if (header.magic != kPoolFileMagic || header.checksum != Checksum(header)) {
     return std::nullopt;
   }
   return header;
+}
+
+absl::Status WriteCopy(int fd, const std::string& path,
+                       const PoolFileHeader& header, const Mappable& file,
+                       int copy) {
+  const off_t offset = OffsetOfCopy(header.file_bytes, copy);
+  if (file.is_device_dax) {
+    return WriteDevice(fd, file, offset, &header, sizeof(header));
+  }
+  if (pwrite(fd, &header, sizeof(header), offset) != ssize_t{sizeof(header)} ||
+      fdatasync(fd) != 0) {
+    return IoError("write the header of", path);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -52,13 +71,12 @@ uint64_t PoolFileBytes(uint64_t store_bytes) {
 
 absl::StatusOr<PoolFileHeader> ReadPoolFileHeader(int fd,
                                                   const std::string& path) {
-  struct stat info;
-  if (fstat(fd, &info) != 0) return IoError("examine", path);
-  const auto file_bytes = static_cast<uint64_t>(info.st_size);
+  WHALE_ASSIGN_OR_RETURN(const Mappable file, ExamineMappable(fd));
+  const uint64_t file_bytes = file.bytes;
   std::optional<PoolFileHeader> best;
   if (file_bytes >= PoolFileBytes(0) && file_bytes % kPageBytes == 0) {
     for (int copy = 0; copy < 2; ++copy) {
-      const auto header = ReadCopy(fd, file_bytes, copy);
+      const auto header = ReadCopy(fd, file, copy);
       if (!header.has_value()) continue;
       if (!best.has_value() || header->generation > best->generation) {
         best = header;
@@ -93,13 +111,9 @@ absl::Status WritePoolFileHeader(int fd, const std::string& path,
   header->format_version = kPoolFileVersion;
   ++header->generation;
   header->checksum = Checksum(*header);
+  WHALE_ASSIGN_OR_RETURN(const Mappable file, ExamineMappable(fd));
   for (int copy = 0; copy < 2; ++copy) {
-    if (pwrite(fd, header, sizeof(*header),
-               OffsetOfCopy(header->file_bytes, copy)) !=
-            ssize_t{sizeof(*header)} ||
-        fdatasync(fd) != 0) {
-      return IoError("write the header of", path);
-    }
+    WHALE_RETURN_IF_ERROR(WriteCopy(fd, path, *header, file, copy));
   }
   return absl::OkStatus();
 }

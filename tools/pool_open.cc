@@ -42,8 +42,12 @@ absl::StatusOr<OpenedPool> CreatePool(const std::string& path, ServerId server,
                                       const pmem::PoolFileOptions& options) {
   WHALE_ASSIGN_OR_RETURN(const pmem::DomainKind domain,
                          DomainByName(flags.domain));
+  // A device is taken whole.
+  const uint64_t device_bytes = pmem::PoolFile::StoreBytesOnDevice(path);
+  const uint64_t pool_bytes =
+      device_bytes != 0 ? device_bytes : flags.pool_bytes;
   WHALE_ASSIGN_OR_RETURN(const logstore::Geometry geometry,
-                         GeometryFor(flags.pool_bytes, server, shards, flags));
+                         GeometryFor(pool_bytes, server, shards, flags));
   const uint64_t bytes = logstore::Pool::BytesNeeded(geometry);
   Log(LogLevel::kInfo, "making a pool",
       {{"path", path}, {"bytes", absl::StrCat(bytes)}});

@@ -8,10 +8,12 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "common/mappable.h"
 #include "common/remote_memory.h"
 #include "common/status_macros.h"
 #include "logstore/metadata_record.h"
 #include "metadata_mcast/cells.h"
+#include "pmem/device_dax.h"
 #include "pmem/file_handle.h"
 #include "pmem/pool_file_header.h"
 
@@ -56,18 +58,27 @@ std::vector<logstore::MetadataEntry> RingEntries(
 
 absl::StatusOr<std::unique_ptr<PoolView>> PoolView::Open(
     const std::string& path) {
-  const pmem::FileHandle file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // Reading a device takes a mapping, which is made writable.
+  const int access = pmem::IsDeviceDax(path) ? O_RDWR : O_RDONLY;
+  const pmem::FileHandle file(open(path.c_str(), access | O_CLOEXEC));
   if (file.get() < 0) return OpenError(path);
   const auto header = pmem::ReadPoolFileHeader(file.get(), path);
   if (!header.ok()) return WithPath(path, header.status());
   const size_t length = header->file_bytes;
+  WHALE_ASSIGN_OR_RETURN(const Mappable mappable, ExamineMappable(file.get()));
   // Writable, because a pool mends what it can when it is opened: in this
-  // mapping only.
+  // mapping only. A device has no private mappings, and is copied.
+  const int copied = mappable.is_device_dax ? MAP_ANONYMOUS : 0;
   void* map = mmap(nullptr, length, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_NORESERVE, file.get(), 0);
+                   MAP_PRIVATE | MAP_NORESERVE | copied,
+                   copied != 0 ? -1 : file.get(), 0);
   if (map == MAP_FAILED) return OpenError(path);
   auto view = std::unique_ptr<PoolView>(
       new PoolView(path, static_cast<std::byte*>(map), length));
+  if (copied != 0) {
+    WHALE_RETURN_IF_ERROR(
+        pmem::ReadDevice(file.get(), mappable, 0, map, length));
+  }
   logstore::Mapping mapping;
   mapping.base = view->map_ + pmem::kGuardBytes;
   mapping.length_bytes = length - pmem::kGuardBytes - 2 * pmem::kPageBytes;

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/vfs.h>
 
 #include <cerrno>
@@ -11,6 +10,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/mappable.h"
+#include "common/status_macros.h"
 
 namespace whale::fabric::shm {
 
@@ -35,6 +36,8 @@ Mapping::~Mapping() {
 
 absl::StatusOr<Mapping> Mapping::Map(int fd, uint64_t length_bytes,
                                      bool writable, bool populate) {
+  WHALE_ASSIGN_OR_RETURN(const Mappable mappable, ExamineMappable(fd));
+  length_bytes = MappingLength(mappable, length_bytes);
   const int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
   const int flags = MAP_SHARED | (populate ? MAP_POPULATE : 0);
   void* base = mmap(nullptr, length_bytes, protection, flags, fd, 0);
@@ -84,16 +87,10 @@ bool IsSealedMemory(int fd) {
 }
 
 absl::Status CheckMappable(int fd, uint64_t length_bytes, bool file_ok) {
-  struct stat status;
-  if (fd < 0 || fstat(fd, &status) != 0) {
-    return absl::InvalidArgumentError("no descriptor came with it");
-  }
-  if (!S_ISREG(status.st_mode)) {
-    return absl::InvalidArgumentError("the descriptor is no memory");
-  }
-  if (static_cast<uint64_t>(status.st_size) < length_bytes) {
+  WHALE_ASSIGN_OR_RETURN(const Mappable mappable, ExamineMappable(fd));
+  if (mappable.bytes < length_bytes) {
     return absl::InvalidArgumentError(
-        absl::StrCat("the descriptor has ", status.st_size, " bytes, not the ",
+        absl::StrCat("the descriptor has ", mappable.bytes, " bytes, not the ",
                      length_bytes, " promised"));
   }
   if (!file_ok && !IsSealedMemory(fd)) {
