@@ -22,7 +22,7 @@ packages=(
 )
 # A QEMU guest with soft-RoCE and an emulated NVDIMM, and what it runs.
 guest_packages=(qemu-system-x86 busybox-static kmod cpio xz-utils iproute2
-                rdma-core ibverbs-providers ibverbs-utils ndctl e2fsprogs jq)
+                rdma-core ibverbs-providers ibverbs-utils ndctl e2fsprogs jq curl)
 
 case "${1-}" in
   "") ;;

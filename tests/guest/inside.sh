@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # For scripts that run in the guest: persistent memory, and hosts as network
 # namespaces with soft-RoCE. To be sourced; needs root and set -euo pipefail.
 #
@@ -63,6 +64,7 @@ dax_directory() { # N directory
 device_dax() { # N
   pmem_namespace "$1" devdax
   wait_until 20 test -c "/dev/dax$1.0"
+  # shellcheck disable=SC2034  # for the script that sources this
   DAX_DEVICE=/dev/dax$1.0
 }
 
@@ -87,6 +89,8 @@ on_host() { # I command...
 make_hosts() { # N
   local i
   load_modules rdma_rxe rdma_ucm veth bridge
+  # Each host sees its own adapter only.
+  rdma system set netns exclusive
   ip link add hosts type bridge
   ip link set hosts up
   for ((i = 1; i <= $1; ++i)); do
@@ -98,6 +102,7 @@ make_hosts() { # N
     ip -n "h$i" link set eth0 up
     ip -n "h$i" link set lo up
     on_host "$i" rdma link add "rxe$i" type rxe netdev eth0
+    rdma dev set "rxe$i" netns "h$i"
   done
 }
 

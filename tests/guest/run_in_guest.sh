@@ -22,6 +22,10 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly here
 readonly BOOT_SECONDS=120
+# The kernel must not conclude from a slow host that its timers are broken.
+kernel_arguments="console=ttyS0 quiet panic=-1 mitigations=off"
+kernel_arguments+=" no_timer_check tsc=reliable nowatchdog"
+readonly kernel_arguments
 
 usage() { sed -n '2,21s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
@@ -71,7 +75,7 @@ folder() { # tag directory options
 
 options=("${machine[@]}" -smp "$cpus" -nodefaults -display none -no-reboot
   -kernel "$guest_dir/kernel/vmlinuz" -initrd "$guest_dir/initrd"
-  -append "console=ttyS0 quiet panic=-1 mitigations=off"
+  -append "$kernel_arguments"
   -device virtio-serial-pci -chardev stdio,id=output,signal=off
   -device virtconsole,chardev=output
   -virtfs "$(folder hostroot / ,readonly=on,multidevs=remap)"

@@ -5,8 +5,10 @@
 //   client_process --cluster HOST:PORT --history FILE --client N --seed S
 //                  --operations N --keys K --in-flight D
 //                  [--large-share PERCENT] [--timeout-ms T] [--rate R]
+//                  [--final-replicas R]
 //
-// `--rate`: so many operations per second at most. SIGTERM: begins no more.
+// `--rate`: so many operations per second at most. `--final-replicas`: reads
+// every key at each of so many replicas in the end. SIGTERM: begins no more.
 
 #include <poll.h>
 
@@ -19,6 +21,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/prng.h"
+#include "tests/process/final_reads.h"
 #include "tests/process/history_file.h"
 #include "tests/process/processes.h"
 #include "whale/client.h"
@@ -42,6 +45,7 @@ struct Options {
   uint64_t large_share = 10;  // percent of the written values
   int64_t timeout_ms = 30'000;
   int64_t rate = 0;  // no bound
+  uint32_t final_replicas = 0;
 };
 
 volatile std::sig_atomic_t stop_requested = 0;
@@ -73,6 +77,8 @@ bool Parse(int argc, char** argv, Options* options) {
       options->timeout_ms = static_cast<int64_t>(number());
     } else if (name == "--rate") {
       options->rate = static_cast<int64_t>(number());
+    } else if (name == "--final-replicas") {
+      options->final_replicas = static_cast<uint32_t>(number());
     } else {
       return false;
     }
@@ -105,6 +111,11 @@ class Driver {
       } else {
         poll(nullptr, 0, 1);
       }
+    }
+    for (const std::string& problem :
+         ReadFinally(client_.get(), options_.keys, options_.final_replicas,
+                     &history_)) {
+      history_.Problem(problem);
     }
     history_.Done();
   }

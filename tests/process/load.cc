@@ -8,6 +8,7 @@
 #include "sim/checkers/durability.h"
 #include "sim/checkers/exactly_once.h"
 #include "sim/checkers/linearizability.h"
+#include "tests/process/final_reads.h"
 #include "tests/process/history_file.h"
 
 namespace whale::process_test {
@@ -73,27 +74,8 @@ void Load::FinalReads() {
   std::unique_ptr<Client> client = cluster_->Connect();
   ASSERT_NE(client, nullptr);
   HistoryWriter writer(HistoryPath(clients_.size()) + "-final");
-  for (uint64_t i = 0; i < options_.keys * kReplicas; ++i) {
-    checkers::Operation operation;
-    operation.type = checkers::OperationType::kGet;
-    operation.final_read = true;
-    operation.key = absl::StrCat("key", i / kReplicas);
-    operation.replica = static_cast<uint32_t>(1 + i % kReplicas);
-    ReadOptions read_options;
-    read_options.replica = operation.replica;
-    const uint64_t number = writer.Invoke(operation);
-    const absl::StatusOr<ReadResult> result =
-        client->Get(operation.key, read_options);
-    if (result.ok()) {
-      const std::string name = NameOfValue(result->value);
-      EXPECT_NE(name, "") << "a mangled value of " << operation.key;
-      writer.Answer(number, checkers::Answer::kOk, result->version, name);
-    } else {
-      EXPECT_EQ(result.status().code(), absl::StatusCode::kNotFound)
-          << result.status();
-      writer.Answer(number, checkers::Answer::kNotFound);
-    }
-  }
+  EXPECT_EQ(ReadFinally(client.get(), options_.keys, kReplicas, &writer),
+            std::vector<std::string>());
 }
 
 checkers::History Load::Collect() const {

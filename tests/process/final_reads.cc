@@ -1,0 +1,37 @@
+#include "tests/process/final_reads.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace whale::process_test {
+
+std::vector<std::string> ReadFinally(Client* client, uint64_t keys,
+                                     uint32_t replicas, HistoryWriter* writer) {
+  std::vector<std::string> problems;
+  for (uint64_t i = 0; i < keys * replicas; ++i) {
+    checkers::Operation operation;
+    operation.type = checkers::OperationType::kGet;
+    operation.final_read = true;
+    operation.key = absl::StrCat("key", i / replicas);
+    operation.replica = static_cast<uint32_t>(1 + i % replicas);
+    ReadOptions read_options;
+    read_options.replica = operation.replica;
+    const uint64_t number = writer->Invoke(operation);
+    const absl::StatusOr<ReadResult> result =
+        client->Get(operation.key, read_options);
+    if (result.ok()) {
+      const std::string name = NameOfValue(result->value);
+      if (name.empty()) {
+        problems.push_back(absl::StrCat("a mangled value of ", operation.key));
+      }
+      writer->Answer(number, checkers::Answer::kOk, result->version, name);
+    } else {
+      if (!absl::IsNotFound(result.status())) {
+        problems.push_back(result.status().ToString());
+      }
+      writer->Answer(number, checkers::Answer::kNotFound);
+    }
+  }
+  return problems;
+}
+
+}  // namespace whale::process_test
