@@ -48,6 +48,7 @@ int Run(const DoctorFlags& flags, bool json) {
   CheckLimits(flags, &findings);
   CheckPersistentMemory(flags, &findings);
   CheckAdapters(flags, &findings);
+  CheckChoice(flags, &findings);
   CheckPeers(flags, &findings);
   json ? PrintJson(findings) : PrintText(findings);
   const bool problem = std::any_of(

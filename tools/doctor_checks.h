@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "fabric/verbs/device.h"
 
 namespace whale::tools {
 
@@ -28,6 +29,7 @@ struct DoctorFlags {
   std::vector<std::string> cluster;
   absl::Duration timeout = absl::Seconds(5);
   std::string fabric = "auto";
+  std::string verbs;
   uint64_t pool_bytes = 512ull << 20;
   uint32_t replicas = 3;
   std::string dir = "/dev/shm";
@@ -43,6 +45,12 @@ void CheckLimits(const DoctorFlags& flags, Findings* findings);
 void CheckPersistentMemory(const DoctorFlags& flags, Findings* findings);
 // Adapters, their ports, and how far they are from the memory.
 void CheckAdapters(const DoctorFlags& flags, Findings* findings);
+// What the fabric `verbs` would take of them, and why: adds the reason to what
+// CheckAdapters found of each address.
+void CheckChoice(const DoctorFlags& flags, Findings* findings);
+void AddChoice(const std::vector<fabric::verbs::Port>& ports,
+               const fabric::VerbsOptions& options, bool required,
+               Findings* findings);
 // The coordinators, and each server of theirs through the fabric: one byte is
 // written, read at every replica, and deleted.
 void CheckPeers(const DoctorFlags& flags, Findings* findings);

@@ -89,7 +89,8 @@ void CheckPeers(const DoctorFlags& flags, Findings* findings) {
   const auto status = control.GetStatus(flags.timeout);
   const auto client = ConnectTo({.cluster = flags.cluster,
                                  .timeout = flags.timeout,
-                                 .fabric = flags.fabric});
+                                 .fabric = flags.fabric,
+                                 .verbs = flags.verbs});
   for (const absl::Status& failed : {status.status(), client.status()}) {
     if (failed.ok()) continue;
     findings->push_back({"cluster", Verdict::kProblem,

@@ -84,6 +84,37 @@ TEST_F(DoctorTest, NamesPortsAndAllTheirAddresses) {
               HasSubstr("RoCE v2, of eth0"));
 }
 
+TEST_F(DoctorTest, SaysWhichAddressIsTakenAndWhy) {
+  AddAdapter("4: ACTIVE", "0");
+  AddGid(0, "fe80:0000:0000:0000:0202:03ff:fe04:0506");
+  AddGid(1, "0000:0000:0000:0000:0000:ffff:0a00:0001");
+  AddGid(2, "0000:0000:0000:0000:0000:ffff:0a00:0001");
+  fabric::verbs::Port port{
+      .device = "mlx5_0", .active = true, .ethernet = true};
+  const fabric::verbs::RawGid link_local = {0xfe, 0x80, 0, 0, 0, 0, 0, 0,
+                                            2,    2,    3, 0, 0, 4, 5, 6};
+  const fabric::verbs::RawGid ipv4 = {0, 0, 0,    0,    0,  0, 0, 0,
+                                      0, 0, 0xff, 0xff, 10, 0, 0, 1};
+  port.gids = {{0, fabric::verbs::GidType::kRoceV2, link_local},
+               {1, fabric::verbs::GidType::kRoceV1, ipv4},
+               {2, fabric::verbs::GidType::kRoceV2, ipv4}};
+  Findings findings;
+  CheckAdapters(flags_, &findings);
+  AddChoice({port}, {}, /*required=*/true, &findings);
+  EXPECT_THAT(Find(findings, "mlx5_0 port 1 GID 0")->text,
+              HasSubstr("is not: link-local"));
+  EXPECT_THAT(Find(findings, "mlx5_0 port 1 GID 1")->text,
+              HasSubstr("is not: RoCE v1"));
+  EXPECT_THAT(Find(findings, "mlx5_0 port 1 GID 2")->text,
+              HasSubstr("10.0.0.1 is taken: IPv4"));
+  EXPECT_EQ(Find(findings, "fabric verbs")->verdict, Verdict::kOk);
+
+  findings.clear();
+  port.active = false;
+  AddChoice({port}, {}, /*required=*/true, &findings);
+  EXPECT_EQ(Find(findings, "fabric verbs")->verdict, Verdict::kProblem);
+}
+
 TEST_F(DoctorTest, SaysWhyAPortIsOfNoUse) {
   AddAdapter("1: DOWN", "0");
   Findings findings;

@@ -1,4 +1,5 @@
 // In place of the provider where this was built without libibverbs.
+#include "fabric/verbs/device.h"
 #include "fabric/verbs/verbs_fabric.h"
 
 namespace whale::fabric {
@@ -18,6 +19,10 @@ absl::StatusOr<std::unique_ptr<VerbsFabric>> CreateVerbsFabric(
 }
 
 absl::StatusOr<std::string> VerbsHostAddress(const VerbsOptions&) {
+  return BuiltWithout();
+}
+
+absl::StatusOr<std::vector<verbs::Port>> verbs::ListPorts() {
   return BuiltWithout();
 }
 
