@@ -13,9 +13,10 @@ constexpr absl::Duration kTimeout = absl::Seconds(2);
 
 }  // namespace
 
-CoordinatorLink::CoordinatorLink(std::vector<std::string> coordinators,
+CoordinatorLink::CoordinatorLink(const std::vector<std::string>& coordinators,
+                                 const control::ClientSecurity& security,
                                  fabric::Fabric* fabric)
-    : fabric_(fabric), coordinator_(std::move(coordinators)) {}
+    : fabric_(fabric), coordinator_(coordinators, security) {}
 
 template <typename T>
 void CoordinatorLink::Arrive(std::optional<absl::StatusOr<T>>* slot,

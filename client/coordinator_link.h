@@ -23,7 +23,8 @@ namespace whale::client {
 
 class CoordinatorLink final : public MapSource {
  public:
-  CoordinatorLink(std::vector<std::string> coordinators,
+  CoordinatorLink(const std::vector<std::string>& coordinators,
+                  const control::ClientSecurity& security,
                   fabric::Fabric* fabric);
 
   // One question of each kind is on its way at a time.

@@ -104,7 +104,8 @@ class Client::Impl {
   Impl(const ClientOptions& options, client::Connected connected)
       : timeout_ns_(absl::ToInt64Nanoseconds(options.timeout)),
         fabric_(std::move(connected.fabric)),
-        coordinator_(options.coordinators, fabric_.get()),
+        coordinator_(options.coordinators, client::SecurityOf(options),
+                     fabric_.get()),
         core_(CoreOptionsFor(options), fabric_.get(), &clock_, &coordinator_) {
     core_.OnMap(connected.map);
   }

@@ -42,7 +42,7 @@ absl::Status CheckOptions(const ClientOptions& options) {
 
 // A map with shards in it; waits for a cluster that is being set up.
 absl::StatusOr<proto::ClusterMap> FirstMap(const ClientOptions& options) {
-  control::ClusterClient coordinator(options.coordinators);
+  control::ClusterClient coordinator(options.coordinators, SecurityOf(options));
   const absl::Time until = absl::Now() + options.timeout;
   uint64_t known_version = 0;
   while (true) {
@@ -82,26 +82,35 @@ absl::StatusOr<std::string> ChooseFabric(const ClientOptions& options,
 }
 
 absl::StatusOr<std::unique_ptr<fabric::Fabric>> CreateVerbs(
-    const std::string& text) {
+    const std::string& text, const control::ClientSecurity& security) {
   // A client has one connection to each server.
   constexpr uint32_t kMostConnections = 64;
   WHALE_ASSIGN_OR_RETURN(fabric::VerbsOptions options,
                          fabric::ParseVerbsOptions(text));
   options.max_connections = std::min(options.max_connections, kMostConnections);
-  WHALE_ASSIGN_OR_RETURN(auto exchange, control::MakeSetupExchange({}));
+  WHALE_ASSIGN_OR_RETURN(auto exchange,
+                         control::MakeSetupExchange({.security = security}));
   return fabric::CreateVerbsFabric(options, std::move(exchange));
 }
 
 absl::StatusOr<std::unique_ptr<fabric::Fabric>> CreateFabric(
     const std::string& name, const ClientOptions& options) {
   if (name == "shm") return fabric::CreateShmFabric({});
-  if (name == "verbs") return CreateVerbs(options.verbs);
+  if (name == "verbs") return CreateVerbs(options.verbs, SecurityOf(options));
   return absl::UnimplementedError(absl::StrCat(
       "the cluster's servers use the fabric '", name,
       "', which this client library does not have; it has: shm, verbs"));
 }
 
 }  // namespace
+
+control::ClientSecurity SecurityOf(const ClientOptions& options) {
+  return {.tls = {.ca = options.tls_ca_file,
+                  .certificate = options.tls_certificate_file,
+                  .key = options.tls_key_file},
+          .token = options.token,
+          .allow_plaintext = options.allow_plaintext};
+}
 
 absl::StatusOr<Connected> ConnectToCluster(const ClientOptions& options) {
   WHALE_RETURN_IF_ERROR(CheckOptions(options));

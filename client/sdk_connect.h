@@ -6,11 +6,15 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "control/security.h"
 #include "fabric/fabric.h"
 #include "proto/control.pb.h"
 #include "whale/client.h"
 
 namespace whale::client {
+
+// What the options say of certificates and token.
+control::ClientSecurity SecurityOf(const ClientOptions& options);
 
 struct Connected {
   proto::ClusterMap map;

@@ -36,8 +36,10 @@ void AsyncClusterClient::Lane::Run() {
   }
 }
 
-AsyncClusterClient::AsyncClusterClient(std::vector<std::string> coordinators)
-    : client_(std::move(coordinators)) {}
+AsyncClusterClient::AsyncClusterClient(
+    const std::vector<std::string>& coordinators,
+    const ClientSecurity& security)
+    : client_(coordinators, security) {}
 
 AsyncClusterClient::~AsyncClusterClient() {
   client_.Cancel();

@@ -108,7 +108,14 @@ std::string ShardMachine::WhyChange(const ChangeContext& context) const {
   }
   if (!suspicion_.empty()) return suspicion_;
   if (!activated_ || !WhyNotServing(context).empty()) return "";
-  if (!Joining(context).empty()) return "a server has caught up";
+  const std::vector<uint32_t> joining = Joining(context);
+  if (!joining.empty()) {
+    return absl::StrCat("server ", joining.front(), " has caught up");
+  }
+  const std::vector<uint32_t> leaving = Leaving(context);
+  if (!leaving.empty()) {
+    return absl::StrCat("server ", leaving.front(), " shall not hold it");
+  }
   if (wanted_primary_ == 0) return "";
   return absl::StrCat("server ", wanted_primary_, " shall lead it");
 }
@@ -117,7 +124,7 @@ void ShardMachine::Advance(const ChangeContext& context) {
   why_not_.clear();
   // Once a cut is on its way into the store, only the store says how it ends.
   if (change_ && change_->step != Step::kStore && !SameProcesses(context)) {
-    change_.reset();
+    GiveUp(context);
   }
   if (change_) AdvanceChange(context);
   if (change_) return;
@@ -146,7 +153,10 @@ void ShardMachine::StartChange(const ChangeContext& context,
   const bool healthy =
       suspicion_.empty() && activated_ && WhyNotServing(context).empty();
   if (healthy) change.learners = Joining(context);
-  for (const uint32_t learner : change.learners) StartPause(context, learner);
+  if (healthy && change.learners.empty()) change.leaving = Leaving(context);
+  for (const auto& servers : {change.learners, change.leaving}) {
+    for (const uint32_t server : servers) StartPause(context, server);
+  }
   for (const auto& servers : {change.members, change.learners}) {
     for (const uint32_t server : servers) {
       change.incarnations[server] =
@@ -159,13 +169,43 @@ void ShardMachine::StartChange(const ChangeContext& context,
     for (const uint32_t server : servers) wanted->add_reserved_members(server);
   }
   *context.wanted_changed = true;
+  // The one before was stored and never served everywhere.
+  FinishRecord(context);
+  record_ = ChangeRecord{
+      .shard = shard_, .epoch = change.epoch, .reason = change.reason};
+  record_at_ns_ = context.now_ns;
   change_ = std::move(change);
   suspicion_.clear();
   EnterStep(context, Step::kReserve);
   AdvanceChange(context);
 }
 
+void ShardMachine::CountStep(const ChangeContext& context, size_t step) {
+  if (!record_) return;
+  record_->step_ns[step] += context.now_ns - record_at_ns_;
+  record_at_ns_ = context.now_ns;
+}
+
+void ShardMachine::GiveUp(const ChangeContext& context) {
+  if (record_) {
+    CountStep(context, static_cast<size_t>(change_->step));
+    record_->abandoned = true;
+    record_->members = change_->members;
+    context.records->push_back(*std::move(record_));
+    record_.reset();
+  }
+  change_.reset();
+}
+
+void ShardMachine::FinishRecord(const ChangeContext& context) {
+  if (!record_ || record_->epoch != Stored(context).epoch()) return;
+  CountStep(context, static_cast<size_t>(Step::kServe));
+  context.records->push_back(*std::move(record_));
+  record_.reset();
+}
+
 void ShardMachine::EnterStep(const ChangeContext& context, Step step) {
+  CountStep(context, static_cast<size_t>(change_->step));
   change_->step = step;
   change_->step_since_ns = context.now_ns;
 }
@@ -180,8 +220,10 @@ void ShardMachine::AdvanceChange(const ChangeContext& context) {
   }
   if (change_->step == Step::kStop) AdvanceStop(context);
   if (change_->step == Step::kSeal) AdvanceSeal(context);
+  if (!change_) return;  // given up
   if (change_->step == Step::kStore && stored.epoch() == change_->epoch) {
     Bind(std::move(change_->incarnations));
+    CountStep(context, static_cast<size_t>(Step::kStore));
     change_.reset();
     why_not_.clear();
   }
@@ -225,8 +267,24 @@ void ShardMachine::AdvanceSeal(const ChangeContext& context) {
     StoreCut(context);
   } else if (TookTooLong(context, change_->step_since_ns) &&
              LeaveOut(context, not_sealed)) {
-    change_.reset();
+    GiveUp(context);
   }
+}
+
+void ShardMachine::NoteCut(const ChangeContext& context, const Cut& cut) {
+  if (!record_) return;
+  record_->members = cut.members;
+  for (const uint32_t learner : change_->learners) {
+    record_->members.push_back(learner);
+  }
+  record_->joined = change_->learners;
+  for (const uint32_t member : Stored(context).members()) {
+    if (std::count(cut.members.begin(), cut.members.end(), member) == 0) {
+      record_->left_out.push_back(member);
+    }
+  }
+  record_->committed = cut.committed;
+  record_->start = cut.start;
 }
 
 void ShardMachine::StoreCut(const ChangeContext& context) {
@@ -239,27 +297,34 @@ void ShardMachine::StoreCut(const ChangeContext& context) {
       ComputeCut(stored, sealed,
                  {.first_lsn = context.stored.segment_bytes(),
                   .least_survivors = LeastSurvivors(context),
-                  .wanted_primary = wanted_primary_});
+                  .wanted_primary = wanted_primary_,
+                  .leaving = change_->leaving});
   if (!cut.ok()) {
     why_not_ = absl::StrCat("waits: ", std::string(cut.status().message()));
     // Somebody with more may have come back meanwhile.
     const auto survivors = Survivors(context);
-    if (survivors.ok() && *survivors != change_->members) change_.reset();
+    if (survivors.ok() && *survivors != change_->members) GiveUp(context);
     return;
   }
   proto::StoredShard* wanted = Wanted(context);
   WHALE_CHECK(wanted->reserved_epoch() == change_->epoch);
+  NoteCut(context, *cut);
   wanted->set_epoch(change_->epoch);
   wanted->set_committed(cut->committed);
   wanted->set_start(cut->start);
   wanted->clear_members();
   for (const uint32_t member : cut->members) wanted->add_members(member);
   for (const uint32_t learner : change_->learners) wanted->add_members(learner);
-  // Who was not good enough for the cut takes no part.
+  const std::map<uint32_t, uint64_t> sealed_by_all = change_->incarnations;
+  // Who was not good enough for the cut, or leaves, takes no part.
   std::erase_if(change_->incarnations, [&](const auto& process) {
     return std::count(wanted->members().begin(), wanted->members().end(),
                       process.first) == 0;
   });
+  // Whoever has ended the old epoch uses no lease of it any more.
+  for (const auto& [server, incarnation] : sealed_by_all) {
+    context.leases.GivenBack(shard_, server, incarnation);
+  }
   wanted_primary_ = 0;
   AppendHistory(wanted, change_->epoch, cut->start);
   wanted->clear_reserved_epoch();
@@ -277,7 +342,10 @@ void ShardMachine::StoreCut(const ChangeContext& context) {
 void ShardMachine::AdvanceActivation(const ChangeContext& context) {
   if (told_since_ns_ == 0) told_since_ns_ = context.now_ns;
   why_not_ = WhyNotServing(context);
-  if (why_not_.empty() && activated_) return;
+  if (why_not_.empty() && activated_) {
+    FinishRecord(context);
+    return;
+  }
   const std::vector<uint32_t> hindering = Hindering(context);
   if (!hindering.empty()) {
     if (TookTooLong(context, told_since_ns_)) LeaveOut(context, hindering);
@@ -290,6 +358,7 @@ void ShardMachine::AdvanceActivation(const ChangeContext& context) {
   }
   activated_ = true;
   told_since_ns_ = context.now_ns;
+  CountStep(context, static_cast<size_t>(Step::kAdopt));
 }
 
 std::string ShardMachine::WhyNotServing(const ChangeContext& context) const {

@@ -20,6 +20,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "control/change_record.h"
+#include "control/copy_progress.h"
+#include "control/cut.h"
 #include "control/leases.h"
 #include "control/options.h"
 #include "control/registry.h"
@@ -32,10 +35,11 @@ namespace whale::control {
 struct ChangeContext {
   const CoreOptions& options;
   const Registry& registry;
-  const Leases& leases;
+  Leases& leases;
   const proto::StoredState& stored;
   proto::StoredState* wanted;
   bool* wanted_changed;
+  std::vector<ChangeRecord>* records;  // of changes that are over
   int64_t silence_ns;
   int64_t now_ns;
 };
@@ -64,6 +68,10 @@ class ShardMachine {
   // that are being filled; empty: it has all.
   std::string WhyFewer(const ChangeContext& context) const;
 
+  // Replicas that are to come or to go, and how far that is.
+  void AddMoves(const ChangeContext& context, const CopyProgress& progress,
+                proto::ClusterStatus* status) const;
+
   // Whether this process has reported that it serves in the stored epoch and
   // may go on.
   bool Serves(const ChangeContext& context, const ServerState& server) const;
@@ -75,12 +83,14 @@ class ShardMachine {
   bool AtRest(const ChangeContext& context) const;
 
  private:
-  enum class Step { kReserve, kStop, kSeal, kStore };
+  // In the order of kChangeStepNames.
+  enum class Step { kReserve, kStop, kSeal, kStore, kAdopt, kServe };
   // A change under way; forgotten when one of its processes fails.
   struct Change {
     uint64_t epoch = 0;              // reserved
     std::vector<uint32_t> members;   // survivors
     std::vector<uint32_t> learners;  // that become members; count for nothing
+    std::vector<uint32_t> leaving;   // survivors that shall be so no longer
     std::map<uint32_t, uint64_t> incarnations;  // of both
     std::string reason;
     Step step = Step::kReserve;
@@ -92,8 +102,8 @@ class ShardMachine {
     }
   };
   // A learner that was taken in, or a member that was left out although it was
-  // there, has to wait before it is taken in (again): a change costs
-  // everybody.
+  // there or could not be let go, has to wait before that is tried again: a
+  // change costs everybody.
   struct Pause {
     int64_t until_ns = 0;
     int64_t length_ns = 0;
@@ -132,6 +142,14 @@ class ShardMachine {
   // Learners that have caught up and may become members now.
   std::vector<uint32_t> Joining(const ChangeContext& context) const;
   bool HasCaughtUp(const ChangeContext& context, uint32_t server) const;
+  // Shall hold the shard.
+  bool IsPlaced(const ChangeContext& context, uint32_t server) const;
+  // Whoever shall hold it is a member and has all values below the cut.
+  bool AllPlacedAreWhole(const ChangeContext& context) const;
+  // Members that shall not hold it any more and may go now.
+  std::vector<uint32_t> Leaving(const ChangeContext& context) const;
+  // Nobody needs the log of a former member any more.
+  bool MayFree(const ChangeContext& context) const;
   void StartPause(const ChangeContext& context, uint32_t server);
   // Marks those as disobedient, if the shard can go on without them.
   bool LeaveOut(const ChangeContext& context,
@@ -148,8 +166,13 @@ class ShardMachine {
   void StartChange(const ChangeContext& context, std::string reason);
   void AdvanceChange(const ChangeContext& context);
   void EnterStep(const ChangeContext& context, Step step);
+  void GiveUp(const ChangeContext& context);
+  // The time since the last call, or since the change began, went to `step`.
+  void CountStep(const ChangeContext& context, size_t step);
+  void FinishRecord(const ChangeContext& context);
   void AdvanceStop(const ChangeContext& context);
   void AdvanceSeal(const ChangeContext& context);
+  void NoteCut(const ChangeContext& context, const Cut& cut);
   void StoreCut(const ChangeContext& context);
   void AdvanceActivation(const ChangeContext& context);
   std::string WhyNotServing(const ChangeContext& context) const;
@@ -162,6 +185,9 @@ class ShardMachine {
 
   const uint32_t shard_;
   std::optional<Change> change_;
+  // Of the change under way, or of one that is stored and does not serve yet.
+  std::optional<ChangeRecord> record_;
+  int64_t record_at_ns_ = 0;
   std::string suspicion_;  // why a change is wanted, if a hint wants one
   uint32_t wanted_primary_ = 0;
   // Of the stored configuration: who takes part, and whether they may serve.

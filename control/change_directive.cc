@@ -15,7 +15,10 @@ proto::ShardStep ShardMachine::StepFor(const ChangeContext& context,
         (change_->step == Step::kSeal || change_->step == Step::kStore);
     return sealing ? proto::STEP_SEAL : proto::STEP_STOP;
   }
-  if (!IsMember(context, server.id())) return proto::STEP_LEARN;
+  if (!IsMember(context, server.id())) {
+    return IsPlaced(context, server.id()) ? proto::STEP_LEARN
+                                          : proto::STEP_RELEASE;
+  }
   if (!TakesPart(server)) return proto::STEP_NONE;
   return activated_ ? proto::STEP_ACTIVATE : proto::STEP_ADOPT;
 }
@@ -50,6 +53,8 @@ proto::ShardDirective ShardMachine::DirectiveFor(
   directive.set_start(stored.start());
   *directive.mutable_history() = stored.history();
   *directive.mutable_policy() = stored.policy();
+  directive.set_free(directive.step() == proto::STEP_RELEASE &&
+                     MayFree(context));
   if (directive.step() == proto::STEP_SEAL) {
     for (const uint32_t peer : change_->revoke) {
       if (peer != server.id()) directive.add_revoke(peer);
@@ -65,6 +70,7 @@ proto::ShardEntry ShardMachine::EntryFor(const ChangeContext& context) const {
   entry.set_epoch(stored.epoch());
   *entry.mutable_members() = stored.members();
   *entry.mutable_policy() = stored.policy();
+  *entry.mutable_placed() = stored.placed();
   entry.set_active(!change_ && stored.reserved_epoch() == 0 && activated_ &&
                    why_not_.empty());
   if (!entry.active()) entry.set_why_not(why_not_);
@@ -84,6 +90,14 @@ bool ShardMachine::MayConnect(const ChangeContext& context,
   const proto::StoredShard& stored = Stored(context);
   const proto::ShardReport* report = ReportOf(context, server.id());
   const uint64_t ended = report == nullptr ? 0 : report->ended_epoch();
+  const bool concerned =
+      IsMember(context, server.id()) || (change_ && change_->Has(server.id()));
+  // Who holds nothing, or only copies, has ended all it ever took part in.
+  const bool outside =
+      report != nullptr && (report->phase() == proto::SHARD_LEARNING ||
+                            report->phase() == proto::SHARD_RELEASED ||
+                            report->phase() == proto::SHARD_ABSENT);
+  if (!concerned && outside) return true;
   if (stored.reserved_epoch() != 0) return ended >= stored.reserved_epoch();
   return ended >= stored.epoch() ||
          (IsMember(context, server.id()) && TakesPart(server));

@@ -115,11 +115,7 @@ bool ShardMachine::HasCaughtUp(const ChangeContext& context,
 std::vector<uint32_t> ShardMachine::Joining(
     const ChangeContext& context) const {
   std::vector<uint32_t> joining;
-  const proto::StoredShard& stored = Stored(context);
-  uint32_t members = static_cast<uint32_t>(stored.members_size());
-  for (const proto::StoredServer& server : context.stored.servers()) {
-    const uint32_t id = server.server_id();
-    if (members >= context.stored.replicas()) break;
+  for (const uint32_t id : Stored(context).placed()) {
     if (IsMember(context, id) || !WhyNotGoingOn(context, id).empty()) continue;
     const auto pause = pauses_.find(id);
     if (pause != pauses_.end() && context.now_ns < pause->second.until_ns) {
@@ -127,7 +123,6 @@ std::vector<uint32_t> ShardMachine::Joining(
     }
     if (!HasCaughtUp(context, id)) continue;
     joining.push_back(id);
-    ++members;
   }
   return joining;
 }
@@ -142,6 +137,76 @@ void ShardMachine::StartPause(const ChangeContext& context, uint32_t server) {
 }
 
 // ------------------------------------------------------------------- leaving
+
+bool ShardMachine::IsPlaced(const ChangeContext& context,
+                            uint32_t server) const {
+  return Contains(Stored(context).placed(), server);
+}
+
+bool ShardMachine::AllPlacedAreWhole(const ChangeContext& context) const {
+  const proto::StoredShard& stored = Stored(context);
+  return std::all_of(
+      stored.placed().begin(), stored.placed().end(), [&](uint32_t server) {
+        const proto::ShardReport* report = ReportOf(context, server);
+        return IsMember(context, server) && report != nullptr &&
+               report->phase() == proto::SHARD_ACTIVE &&
+               report->epoch() == stored.epoch() &&
+               report->durable() >= stored.start();
+      });
+}
+
+std::vector<uint32_t> ShardMachine::Leaving(
+    const ChangeContext& context) const {
+  std::vector<uint32_t> leaving;
+  if (!AllPlacedAreWhole(context)) return leaving;
+  for (const uint32_t member : Stored(context).members()) {
+    if (IsPlaced(context, member)) continue;
+    const auto pause = pauses_.find(member);
+    if (pause != pauses_.end() && context.now_ns < pause->second.until_ns) {
+      continue;
+    }
+    leaving.push_back(member);
+  }
+  return leaving;
+}
+
+bool ShardMachine::MayFree(const ChangeContext& context) const {
+  const proto::StoredShard& stored = Stored(context);
+  return !change_ && stored.reserved_epoch() == 0 && activated_ &&
+         AllPlacedAreWhole(context);
+}
+
+void ShardMachine::AddMoves(const ChangeContext& context,
+                            const CopyProgress& progress,
+                            proto::ClusterStatus* status) const {
+  const proto::StoredShard& stored = Stored(context);
+  const proto::ShardReport* primary = ReportOf(context, stored.members(0));
+  const uint64_t first = context.stored.segment_bytes();
+  const uint64_t end = primary == nullptr ? first : primary->announced();
+  for (const uint32_t server : stored.placed()) {
+    if (IsMember(context, server)) continue;
+    proto::ShardMove* move = status->add_moves();
+    move->set_shard(shard_);
+    move->set_server_id(server);
+    move->set_total_bytes(end - std::min(end, first));
+    move->set_waits_for(WhyNotGoingOn(context, server));
+    const proto::ShardReport* own = ReportOf(context, server);
+    if (own == nullptr || own->phase() != proto::SHARD_LEARNING) continue;
+    const uint64_t durable = std::max(own->durable(), first);
+    move->set_copied_bytes(std::min(durable - first, move->total_bytes()));
+    move->set_bytes_per_second(progress.BytesPerSecond(server, shard_));
+  }
+  for (const uint32_t member : stored.members()) {
+    if (IsPlaced(context, member)) continue;
+    proto::ShardMove* move = status->add_moves();
+    move->set_shard(shard_);
+    move->set_server_id(member);
+    move->set_leaving(true);
+    if (!AllPlacedAreWhole(context)) {
+      move->set_waits_for("the replicas that stay are not whole yet");
+    }
+  }
+}
 
 std::vector<uint32_t> ShardMachine::LeftOut(
     const ChangeContext& context) const {
@@ -226,8 +291,7 @@ std::string ShardMachine::WhyFewer(const ChangeContext& context) const {
   const auto has = static_cast<uint32_t>(stored.members_size());
   if (has >= context.stored.replicas()) return "";
   std::vector<std::string> others;
-  for (const proto::StoredServer& entry : context.stored.servers()) {
-    const uint32_t id = entry.server_id();
+  for (const uint32_t id : stored.placed()) {
     if (IsMember(context, id)) continue;
     std::string why = WhyNotGoingOn(context, id);
     const proto::ShardReport* own = ReportOf(context, id);

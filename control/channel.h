@@ -15,7 +15,13 @@
 
 namespace whale::control {
 
-inline std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address) {
+// Metadata of an answer by a coordinator that stands by: the address of the one
+// that leads.
+inline constexpr char kLeaderHeader[] = "whale-leader";
+
+inline std::shared_ptr<grpc::Channel> OpenChannel(
+    const std::string& address,
+    const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(16 << 20);
   arguments.SetMaxSendMessageSize(16 << 20);
@@ -27,8 +33,7 @@ inline std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address) {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 5000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 3000);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(),
-                                   arguments);
+  return grpc::CreateCustomChannel(address, credentials, arguments);
 }
 
 inline absl::Status FromGrpc(const grpc::Status& status) {

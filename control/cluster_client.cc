@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "control/channel.h"
+#include "control/credentials.h"
 #include "proto/control.grpc.pb.h"
 
 namespace whale::control {
@@ -28,10 +29,11 @@ absl::Duration TimeForOne(absl::Duration left, absl::Duration wait,
 
 class ClusterClient::Impl {
  public:
-  explicit Impl(std::vector<std::string> coordinators)
-      : addresses_(std::move(coordinators)) {
-    for (const std::string& address : addresses_) {
-      channels_.push_back(OpenChannel(address));
+  Impl(const std::vector<std::string>& coordinators,
+       const ClientSecurity& security)
+      : maker_(ChannelMaker::Create(security)), broken_(maker_.status()) {
+    for (const std::string& address : coordinators) {
+      if (broken_.ok()) broken_ = Open(address);
     }
   }
 
@@ -42,26 +44,33 @@ class ClusterClient::Impl {
                                  grpc::ClientContext*, const Request&, Reply*),
                              const Request& request, absl::Duration wait,
                              absl::Duration timeout) {
+    if (!broken_.ok()) return broken_;
     const absl::Time deadline = absl::Now() + timeout;
     Backoff backoff(static_cast<uint64_t>(absl::ToUnixNanos(deadline)),
                     kMinPause, kMaxPause);
     absl::Status last = absl::UnavailableError("no coordinator is named");
     for (;;) {
-      for (size_t i = 0; i < channels_.size(); ++i) {
+      // One that stands by may name another, which is asked next.
+      for (size_t i = 0, n = size(); i < n; ++i) {
         const size_t at = Preferred(i);
         Reply reply;
-        last = Try<Service>(at, method, request, &reply, wait, deadline);
-        if (last.ok()) {
+        bool redirected = false;
+        last = Try<Service>(at, method, request, &reply, wait, deadline,
+                            &redirected);
+        if (redirected) {
+          last = Try<Service>(Preferred(0), method, request, &reply, wait,
+                              deadline, &redirected);
+        } else if (last.ok()) {
           Prefer(at);
-          return reply;
         }
+        if (last.ok()) return reply;
         if (!absl::IsUnavailable(last) && !absl::IsDeadlineExceeded(last)) {
           return last;
         }
         if (absl::Now() >= deadline) return NoAnswer(last);
       }
       const absl::Duration pause = backoff.Next();
-      if (channels_.empty() || absl::Now() + pause >= deadline) {
+      if (size() == 0 || absl::Now() + pause >= deadline) {
         return NoAnswer(last);
       }
       if (PauseOrCancelled(pause)) return Cancelled();
@@ -78,11 +87,13 @@ class ClusterClient::Impl {
  private:
   template <typename Service, typename Method, typename Request, typename Reply>
   absl::Status Try(size_t at, Method method, const Request& request,
-                   Reply* reply, absl::Duration wait, absl::Time deadline) {
-    const auto stub = Service::NewStub(channels_[at]);
+                   Reply* reply, absl::Duration wait, absl::Time deadline,
+                   bool* redirected) {
+    const auto stub = Service::NewStub(channel(at));
     grpc::ClientContext context;
+    maker_->Authorize(&context);
     const absl::Duration time =
-        TimeForOne(deadline - absl::Now(), wait, channels_.size());
+        TimeForOne(deadline - absl::Now(), wait, size());
     context.set_deadline(
         absl::ToChronoTime(std::min(deadline, absl::Now() + time)));
     {
@@ -91,23 +102,57 @@ class ClusterClient::Impl {
       contexts_.insert(&context);
     }
     const grpc::Status status = (stub.get()->*method)(&context, request, reply);
-    std::lock_guard lock(mutex_);
-    contexts_.erase(&context);
-    if (cancelled_) return Cancelled();
+    {
+      std::lock_guard lock(mutex_);
+      contexts_.erase(&context);
+      if (cancelled_) return Cancelled();
+    }
+    *redirected = !status.ok() && FollowLeader(context);
     return FromGrpc(status);
+  }
+
+  absl::Status Open(const std::string& address) {
+    auto channel = maker_->Open(address);
+    if (!channel.ok()) return channel.status();
+    addresses_.push_back(address);
+    channels_.push_back(*std::move(channel));
+    return absl::OkStatus();
+  }
+
+  // Whether the answer named a leader, which is preferred from now on.
+  bool FollowLeader(const grpc::ClientContext& context) {
+    const auto& metadata = context.GetServerTrailingMetadata();
+    const auto it = metadata.find(kLeaderHeader);
+    if (it == metadata.end()) return false;
+    const std::string leader(it->second.data(), it->second.size());
+    std::lock_guard lock(mutex_);
+    const auto known = std::find(addresses_.begin(), addresses_.end(), leader);
+    if (known == addresses_.end() && !Open(leader).ok()) return false;
+    preferred_ = std::find(addresses_.begin(), addresses_.end(), leader) -
+                 addresses_.begin();
+    return true;
   }
 
   static absl::Status Cancelled() {
     return absl::CancelledError("the client is being closed");
   }
 
-  absl::Status NoAnswer(const absl::Status& last) const {
+  absl::Status NoAnswer(const absl::Status& last) {
+    std::lock_guard lock(mutex_);
     return absl::Status(
         last.code(),
         absl::StrCat("the coordinator at ", absl::StrJoin(addresses_, ", "),
                      " gives no answer: ", std::string(last.message())));
   }
 
+  size_t size() {
+    std::lock_guard lock(mutex_);
+    return channels_.size();
+  }
+  std::shared_ptr<grpc::Channel> channel(size_t at) {
+    std::lock_guard lock(mutex_);
+    return channels_[at];
+  }
   size_t Preferred(size_t turn) {
     std::lock_guard lock(mutex_);
     return (preferred_ + turn) % channels_.size();
@@ -122,18 +167,21 @@ class ClusterClient::Impl {
                              [this] { return cancelled_; });
   }
 
-  const std::vector<std::string> addresses_;
-  std::vector<std::shared_ptr<grpc::Channel>> channels_;
+  const absl::StatusOr<ChannelMaker> maker_;
+  absl::Status broken_;  // constant after construction
 
   std::mutex mutex_;
+  std::vector<std::string> addresses_;                    // guarded by mutex_
+  std::vector<std::shared_ptr<grpc::Channel>> channels_;  // guarded by mutex_
   std::condition_variable changed_;
   bool cancelled_ = false;                   // guarded by mutex_
   size_t preferred_ = 0;                     // guarded by mutex_
   std::set<grpc::ClientContext*> contexts_;  // guarded by mutex_
 };
 
-ClusterClient::ClusterClient(std::vector<std::string> coordinators)
-    : impl_(std::make_unique<Impl>(std::move(coordinators))) {}
+ClusterClient::ClusterClient(const std::vector<std::string>& coordinators,
+                             const ClientSecurity& security)
+    : impl_(std::make_unique<Impl>(coordinators, security)) {}
 ClusterClient::~ClusterClient() = default;
 
 absl::StatusOr<proto::ClusterMap> ClusterClient::GetMap(

@@ -1,13 +1,15 @@
 // Calls to the coordinator, for clients and operators.
 //
 // Each call tries the addresses in turn, beginning with the one that answered
-// last, and again with growing, jittered pauses, as long as coordinators cannot
-// be reached or say kUnavailable and the deadline permits.
+// last or that another one names as the leader, and again with growing,
+// jittered pauses, as long as coordinators cannot be reached or say
+// kUnavailable and the deadline permits.
 //
 // Thread-safety: all functions from any thread. Errors of all calls:
 // kUnavailable: no coordinator answered, or the cluster cannot; nothing
 // happened that matters; kDeadlineExceeded: it did not answer in time;
-// kCancelled: after Cancel; else what the coordinator says.
+// kCancelled: after Cancel; kUnauthenticated, kPermissionDenied: the token;
+// kInvalidArgument: the certificates' files; else what the coordinator says.
 #ifndef WHALE_CONTROL_CLUSTER_CLIENT_H_
 #define WHALE_CONTROL_CLUSTER_CLIENT_H_
 
@@ -24,13 +26,16 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "control/security.h"
 #include "proto/control.pb.h"
 
 namespace whale::control {
 
 class ClusterClient {
  public:
-  explicit ClusterClient(std::vector<std::string> coordinators);
+  // What is wrong with `security` is what every call returns.
+  explicit ClusterClient(const std::vector<std::string>& coordinators,
+                         const ClientSecurity& security = {});
   ~ClusterClient();
 
   // A map whose version is not `known_version`, or after `wait` the same.
@@ -67,7 +72,8 @@ class ClusterClient {
 // everything else. Callbacks run on these threads, in the order of the calls.
 class AsyncClusterClient {
  public:
-  explicit AsyncClusterClient(std::vector<std::string> coordinators);
+  explicit AsyncClusterClient(const std::vector<std::string>& coordinators,
+                              const ClientSecurity& security = {});
   // Calls not yet finished are cancelled; their callbacks run before this
   // returns.
   ~AsyncClusterClient();

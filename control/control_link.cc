@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "control/channel.h"
+#include "control/credentials.h"
 #include "proto/control.grpc.pb.h"
 
 namespace whale::control {
@@ -22,6 +23,7 @@ class ControlClient::Impl {
   Impl(const ControlClientOptions& options,
        absl::AnyInvocable<void(const proto::Directive&)> on_directive)
       : options_(options),
+        maker_(ChannelMaker::Create(options.security)),
         on_directive_(std::move(on_directive)),
         backoff_(options.jitter_seed, options.min_pause, options.max_pause),
         thread_([this] { Run(); }) {}
@@ -71,7 +73,9 @@ class ControlClient::Impl {
     for (size_t turn = 0; !stopping_ && !options_.coordinators.empty();
          ++turn) {
       const std::string address =
-          options_.coordinators[turn % options_.coordinators.size()];
+          leader_.empty()
+              ? options_.coordinators[turn % options_.coordinators.size()]
+              : std::exchange(leader_, "");
       lock.unlock();
       RunStream(address);
       lock.lock();
@@ -84,8 +88,18 @@ class ControlClient::Impl {
   }
 
   void RunStream(const std::string& address) {
-    const auto stub = proto::Control::NewStub(OpenChannel(address));
+    const auto channel =
+        maker_.ok()
+            ? maker_->Open(address)
+            : absl::StatusOr<std::shared_ptr<grpc::Channel>>(maker_.status());
+    if (!channel.ok()) {
+      std::lock_guard lock(mutex_);
+      last_error_ = std::string(channel.status().message());
+      return;
+    }
+    const auto stub = proto::Control::NewStub(*channel);
     grpc::ClientContext context;
+    maker_->Authorize(&context);
     {
       std::lock_guard lock(mutex_);
       if (stopping_) return;
@@ -106,6 +120,10 @@ class ControlClient::Impl {
     const grpc::Status status = stream->Finish();
     std::lock_guard lock(mutex_);
     context_ = nullptr;
+    const auto& metadata = context.GetServerTrailingMetadata();
+    if (const auto it = metadata.find(kLeaderHeader); it != metadata.end()) {
+      leader_ = std::string(it->second.data(), it->second.size());
+    }
     last_error_ = absl::StrCat(
         "coordinator ", address, ": ",
         status.ok() ? "it ended the stream" : status.error_message());
@@ -145,6 +163,7 @@ class ControlClient::Impl {
   }
 
   const ControlClientOptions options_;
+  const absl::StatusOr<ChannelMaker> maker_;
   absl::AnyInvocable<void(const proto::Directive&)> on_directive_;
 
   mutable std::mutex mutex_;
@@ -159,6 +178,7 @@ class ControlClient::Impl {
   bool stream_over_ = false;
   bool connected_ = false;
   std::string last_error_;
+  std::string leader_;  // as one that stands by said; tried next
   grpc::ClientContext* context_ = nullptr;
 
   std::thread thread_;  // last: uses all of the above

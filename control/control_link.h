@@ -17,12 +17,14 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/time/time.h"
+#include "control/security.h"
 #include "proto/control.pb.h"
 
 namespace whale::control {
 
 struct ControlClientOptions {
   std::vector<std::string> coordinators;  // "host:port"
+  ClientSecurity security;
   uint64_t jitter_seed = 1;
   absl::Duration min_pause = absl::Milliseconds(50);
   absl::Duration max_pause = absl::Seconds(1);

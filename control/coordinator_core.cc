@@ -10,6 +10,7 @@
 #include "common/status_macros.h"
 #include "control/cluster_map.h"
 #include "control/formation.h"
+#include "control/plans.h"
 #include "control/policy.h"
 #include "proto/wire.h"
 
@@ -71,6 +72,7 @@ ChangeContext CoordinatorCore::Context(int64_t now_ns) {
                         : *stored_,
           .wanted = &*wanted_,
           .wanted_changed = &wanted_changed_,
+          .records = &records_,
           .silence_ns = SilenceNs(),
           .now_ns = now_ns};
 }
@@ -88,6 +90,7 @@ void CoordinatorCore::OnReport(const proto::ServerReport& report,
     return;
   }
   if (answer.verdict == Registry::Verdict::kIgnored) return;
+  progress_.Note(report, now_ns);
   if (leads()) NoteDeadPeers(*registry_.Find(report.server_id()), now_ns);
   Settle(now_ns, report.server_id(), effects);
 }
@@ -181,9 +184,13 @@ void CoordinatorCore::Settle(int64_t now_ns, uint32_t answer_to,
   if (leads()) {
     const ChangeContext context = Context(now_ns);
     TakeNewPools();
+    FinishLeaving();
     SpreadPrimaries(context);
     for (ShardMachine& machine : machines_) machine.Advance(context);
     IssueSessions(effects);
+  }
+  for (ChangeRecord& record : std::exchange(records_, {})) {
+    effects->changes.push_back(std::move(record));
   }
   if (wanted_changed_ && !in_flight_) Store(effects);
   if (leads()) SendDirectives(now_ns, answer_to, effects);
@@ -208,6 +215,16 @@ void CoordinatorCore::TakeNewPools() {
     entry.set_pool_uuid(server->report.pool_uuid());
     wanted_changed_ = true;
   }
+}
+
+// A server that is to be removed is out once no configuration has it, and none
+// did in which it may still hold a lease.
+void CoordinatorCore::FinishLeaving() {
+  const bool all_active = std::all_of(
+      map_.shards().begin(), map_.shards().end(),
+      [](const proto::ShardEntry& shard) { return shard.active(); });
+  if (all_active) wanted_changed_ |= FinishRemovals(&*wanted_);
+  registry_.Keep(*stored_);
 }
 
 // Moves one shard at a time, and only while all are well: a change costs its
@@ -332,7 +349,8 @@ void CoordinatorCore::GrantLease(const ChangeContext& context,
   lease_us = leases_.Grantable(lease_us, context.now_ns);
   if (lease_us == 0) return;
   for (const uint32_t s : shards) {
-    leases_.Granted(s, server.id(), lease_us, context.now_ns);
+    leases_.Granted(s, server.id(), server.incarnation(), lease_us,
+                    context.now_ns);
   }
   directive->set_lease_us(lease_us);
   directive->set_lease_for_sequence(server.report.sequence());
@@ -360,6 +378,25 @@ absl::Status CoordinatorCore::OpenSession(uint64_t token, int64_t now_ns,
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::string> CoordinatorCore::Change(Plan plan, int64_t now_ns,
+                                                    Effects* effects) {
+  std::string why = WhyNoCluster(now_ns);
+  if (!why.empty()) return absl::UnavailableError(why);
+  if (!leads()) return absl::UnavailableError(StorePending());
+  proto::StoredState planned = *wanted_;
+  WHALE_ASSIGN_OR_RETURN(std::string message, plan(&planned));
+  wanted_ = std::move(planned);
+  wanted_changed_ = true;
+  Settle(now_ns, 0, effects);
+  return message;
+}
+
+std::string CoordinatorCore::StorePending() const {
+  if (!resigned_.empty()) return resigned_;
+  if (!wanted_changed_ && !in_flight_) return "";
+  return store_trouble_.empty() ? "it is being stored" : store_trouble_;
+}
+
 absl::Status CoordinatorCore::SetPolicy(const proto::SetPolicyRequest& request,
                                         int64_t now_ns, Effects* effects) {
   std::string why = WhyNoCluster(now_ns);
@@ -369,6 +406,12 @@ absl::Status CoordinatorCore::SetPolicy(const proto::SetPolicyRequest& request,
       return absl::InvalidArgumentError(absl::StrCat("there is no shard ", s,
                                                      "; the shards are 0 to ",
                                                      machines_.size() - 1));
+    }
+    const uint64_t epoch = wanted_->shards(static_cast<int>(s)).epoch();
+    if (request.if_epoch() != 0 && request.if_epoch() != epoch) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "the request is for epoch ", request.if_epoch(), " of shard ", s,
+          ", which is in epoch ", epoch, " now: look at it again"));
     }
   }
   const proto::Policy policy = Completed(request.policy(), wanted_->policy());
@@ -383,6 +426,9 @@ absl::Status CoordinatorCore::SetPolicy(const proto::SetPolicyRequest& request,
                        std::count(request.shards().begin(),
                                   request.shards().end(), shard.shard()) > 0;
     if (!named) continue;
+    // Without a new configuration.
+    shard.mutable_policy()->set_copy_bytes_per_second(
+        policy.copy_bytes_per_second());
     if (SamePolicy(shard.policy(), policy)) {
       shard.clear_next_policy();
     } else {
@@ -396,7 +442,7 @@ absl::Status CoordinatorCore::SetPolicy(const proto::SetPolicyRequest& request,
 
 std::string CoordinatorCore::PolicyPending() const {
   if (!resigned_.empty()) return resigned_;
-  if (wanted_changed_ || in_flight_) return "the policy is being stored";
+  if (wanted_changed_ || in_flight_) return StorePending();
   std::vector<std::string> pending;
   for (const proto::ShardEntry& shard : map_.shards()) {
     if (shard.active()) continue;
@@ -443,7 +489,23 @@ proto::ClusterStatus CoordinatorCore::Status(int64_t now_ns) {
     status.add_warnings(std::move(warning));
   }
   AddFewer(now_ns, &status);
+  AddPlans(now_ns, &status);
   return status;
+}
+
+void CoordinatorCore::AddPlans(int64_t now_ns, proto::ClusterStatus* status) {
+  if (!leads()) return;
+  const ChangeContext context = Context(now_ns);
+  for (const ShardMachine& machine : machines_) {
+    machine.AddMoves(context, progress_, status);
+  }
+  for (const proto::StoredServer& server : stored_->servers()) {
+    if (server.plan() == proto::SERVER_REMOVING) {
+      status->add_removing(server.server_id());
+    } else if (server.plan() == proto::SERVER_DRAINED) {
+      status->add_drained(server.server_id());
+    }
+  }
 }
 
 // One line per cause, not per shard.

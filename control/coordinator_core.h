@@ -21,9 +21,12 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "common/ids.h"
 #include "control/change.h"
+#include "control/copy_progress.h"
 #include "control/effects.h"
 #include "control/leases.h"
 #include "control/options.h"
@@ -66,6 +69,16 @@ class CoordinatorCore {
   // kUnavailable: there is no cluster yet, or the core has resigned.
   absl::Status OpenSession(uint64_t token, int64_t now_ns, Effects* effects);
 
+  // Changes what servers and shards shall be (plans.h); the answer for the
+  // operator. It counts once StorePending() is empty. kUnavailable, and what
+  // `plan` says: nothing is changed.
+  using Plan =
+      absl::FunctionRef<absl::StatusOr<std::string>(proto::StoredState* state)>;
+  absl::StatusOr<std::string> Change(Plan plan, int64_t now_ns,
+                                     Effects* effects);
+  // Why what was asked is not stored yet; empty: it is.
+  std::string StorePending() const;
+
   // Once ok, the policy will be in force after the next change of each shard
   // named, which begins at once; see PolicyPending. kInvalidArgument,
   // kUnavailable: nothing is changed.
@@ -95,8 +108,10 @@ class CoordinatorCore {
   void NoteDeadPeers(const ServerState& server, int64_t now_ns);
   void Form(int64_t now_ns);
   void TakeNewPools();
+  void FinishLeaving();
   void SpreadPrimaries(const ChangeContext& context);
   void AddFewer(int64_t now_ns, proto::ClusterStatus* status);
+  void AddPlans(int64_t now_ns, proto::ClusterStatus* status);
   // Everything that follows from an event: changes, the store, directives to
   // whom they are new (to `answer_to` in any case), sessions, the map.
   void Settle(int64_t now_ns, uint32_t answer_to, Effects* effects);
@@ -115,6 +130,7 @@ class CoordinatorCore {
   const CoreOptions options_;
   Registry registry_;
   Leases leases_;
+  CopyProgress progress_;
   std::vector<ShardMachine> machines_;
 
   // Durable; what shall be; what is under way to the store.
@@ -122,6 +138,7 @@ class CoordinatorCore {
   std::optional<proto::StoredState> wanted_;
   std::optional<proto::StoredState> in_flight_;
   bool wanted_changed_ = false;
+  std::vector<ChangeRecord> records_;  // not handed out yet
   // The move of a primary that was tried last; the next not before.
   std::optional<Move> last_move_;
   int64_t spread_pause_ns_ = 0;

@@ -23,7 +23,7 @@ absl::Status Stopping() {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<CoordinatorLoop>> CoordinatorLoop::Create(
-    const CoreOptions& options, std::unique_ptr<ConfigStore> store,
+    const CoreOptions& options, std::shared_ptr<ConfigStore> store,
     Clock* clock) {
   WHALE_RETURN_IF_ERROR(CheckOptions(options.cluster));
   WHALE_ASSIGN_OR_RETURN(std::optional<proto::StoredState> stored,
@@ -34,7 +34,7 @@ absl::StatusOr<std::unique_ptr<CoordinatorLoop>> CoordinatorLoop::Create(
 }
 
 CoordinatorLoop::CoordinatorLoop(const CoreOptions& options,
-                                 std::unique_ptr<ConfigStore> store,
+                                 std::shared_ptr<ConfigStore> store,
                                  std::optional<proto::StoredState> stored,
                                  Clock* clock)
     : clock_(clock),
@@ -44,8 +44,10 @@ CoordinatorLoop::CoordinatorLoop(const CoreOptions& options,
 CoordinatorLoop::~CoordinatorLoop() { Stop(); }
 
 void CoordinatorLoop::Start(
-    absl::AnyInvocable<void(const SendDirective&)> send) {
+    absl::AnyInvocable<void(const SendDirective&)> send,
+    absl::AnyInvocable<void(const ChangeRecord&)> on_change) {
   send_ = std::move(send);
+  on_change_ = std::move(on_change);
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -71,6 +73,7 @@ bool CoordinatorLoop::Post(Event event) {
 // ------------------------------------------------------------------- thread
 
 void CoordinatorLoop::Run() {
+  core_.OnLeadership(store_->LeadershipEndNs());
   Event start = [this](int64_t now_ns, Effects* effects) {
     core_.Start(now_ns, effects);
   };
@@ -86,10 +89,13 @@ void CoordinatorLoop::Run() {
     }
     for (Event& event : events) RunEvent(event);
     Event tick = [this](int64_t now_ns, Effects* effects) {
-      core_.OnLeadership(store_->LeadershipEndNs());
+      const int64_t end_ns = store_->LeadershipEndNs();
+      if (end_ns <= now_ns) leads_ = false;
+      core_.OnLeadership(end_ns);
       core_.OnTick(now_ns, effects);
     };
     RunEvent(tick);
+    if (!core_.resigned().empty()) leads_ = false;
     AnswerWaiting(stopping);
   }
 }
@@ -105,6 +111,9 @@ void CoordinatorLoop::Execute(Effects effects) {
     Effects next;
     for (const SendDirective& directive : effects.directives) {
       send_(directive);
+    }
+    for (const ChangeRecord& record : effects.changes) {
+      if (on_change_) on_change_(record);
     }
     for (const SessionOpened& opened : effects.sessions) {
       const auto it = session_waits_.find(opened.token);
@@ -134,6 +143,8 @@ void CoordinatorLoop::StoreNow(const StoreState& store, Effects* effects) {
 void CoordinatorLoop::AnswerWaiting(bool stopping) {
   std::erase_if(map_waits_,
                 [&](MapWait& wait) { return AnswerMap(wait, stopping); });
+  std::erase_if(plan_waits_,
+                [&](PlanWait& wait) { return AnswerPlan(wait, stopping); });
   std::erase_if(policy_waits_,
                 [&](PolicyWait& wait) { return AnswerPolicy(wait, stopping); });
   if (!stopping && core_.resigned().empty()) return;
@@ -150,6 +161,21 @@ bool CoordinatorLoop::AnswerMap(MapWait& wait, bool stopping) {
   } else if (map.version() != 0 && (map.version() != wait.known_version ||
                                     clock_->NowNs() >= wait.until_ns)) {
     wait.done(map);
+  } else if (stopping) {
+    wait.done(Stopping());
+  } else {
+    return false;
+  }
+  return true;
+}
+
+bool CoordinatorLoop::AnswerPlan(PlanWait& wait, bool stopping) {
+  if (core_.StorePending().empty()) {
+    proto::AdminReply reply;
+    reply.set_message(wait.message);
+    wait.done(std::move(reply));
+  } else if (!core_.resigned().empty()) {
+    wait.done(absl::UnavailableError(core_.resigned()));
   } else if (stopping) {
     wait.done(Stopping());
   } else {
@@ -230,6 +256,23 @@ void CoordinatorLoop::GetStatus(Callback<proto::ClusterStatus> done) {
   const bool taken = Post([this, shared](int64_t now_ns, Effects*) {
     (*shared)(core_.Status(now_ns));
   });
+  if (!taken) (*shared)(Stopping());
+}
+
+void CoordinatorLoop::Change(Plan plan, Callback<proto::AdminReply> done) {
+  auto shared = std::make_shared<Callback<proto::AdminReply>>(std::move(done));
+  auto change = std::make_shared<Plan>(std::move(plan));
+  const bool taken =
+      Post([this, change, shared](int64_t now_ns, Effects* effects) {
+        absl::StatusOr<std::string> message = core_.Change(
+            [&](proto::StoredState* state) { return (*change)(state); }, now_ns,
+            effects);
+        if (!message.ok()) {
+          (*shared)(message.status());
+          return;
+        }
+        plan_waits_.push_back({*std::move(message), std::move(*shared)});
+      });
   if (!taken) (*shared)(Stopping());
 }
 

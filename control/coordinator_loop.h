@@ -8,6 +8,7 @@
 #ifndef WHALE_CONTROL_COORDINATOR_LOOP_H_
 #define WHALE_CONTROL_COORDINATOR_LOOP_H_
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -35,12 +36,16 @@ class CoordinatorLoop {
   // Loads the state. Errors: as ConfigStore::Load and CheckStoredState;
   // kInvalidArgument: options that make no sense.
   static absl::StatusOr<std::unique_ptr<CoordinatorLoop>> Create(
-      const CoreOptions& options, std::unique_ptr<ConfigStore> store,
+      const CoreOptions& options, std::shared_ptr<ConfigStore> store,
       Clock* clock);
   ~CoordinatorLoop();
 
-  // `send` delivers a directive, or drops it.
-  void Start(absl::AnyInvocable<void(const SendDirective&)> send);
+  // `send` delivers a directive, or drops it; `on_change` is told of every
+  // change that is over.
+  void Start(absl::AnyInvocable<void(const SendDirective&)> send,
+             absl::AnyInvocable<void(const ChangeRecord&)> on_change = {});
+  // False once another coordinator leads, or the leadership has run out.
+  bool Leads() const { return leads_; }
   // Answers everybody who waits with kUnavailable, and from now on at once.
   void Stop();
 
@@ -58,6 +63,10 @@ class CoordinatorLoop {
   // waits for; it is stored in both cases.
   void SetPolicy(proto::SetPolicyRequest request,
                  Callback<proto::AdminReply> done);
+  // A change of plans.h; answers when it is stored.
+  using Plan =
+      absl::AnyInvocable<absl::StatusOr<std::string>(proto::StoredState*)>;
+  void Change(Plan plan, Callback<proto::AdminReply> done);
 
  private:
   using Event = absl::AnyInvocable<void(int64_t now_ns, Effects* effects)>;
@@ -66,13 +75,17 @@ class CoordinatorLoop {
     int64_t until_ns;
     Callback<proto::ClusterMap> done;
   };
+  struct PlanWait {
+    std::string message;
+    Callback<proto::AdminReply> done;
+  };
   struct PolicyWait {
     int64_t until_ns;
     Callback<proto::AdminReply> done;
   };
 
   CoordinatorLoop(const CoreOptions& options,
-                  std::unique_ptr<ConfigStore> store,
+                  std::shared_ptr<ConfigStore> store,
                   std::optional<proto::StoredState> stored, Clock* clock);
   // False: stopped; the event is not taken.
   bool Post(Event event);
@@ -82,19 +95,24 @@ class CoordinatorLoop {
   void StoreNow(const StoreState& store, Effects* effects);
   void AnswerWaiting(bool stopping);
   bool AnswerMap(MapWait& wait, bool stopping);
+  bool AnswerPlan(PlanWait& wait, bool stopping);
   bool AnswerPolicy(PolicyWait& wait, bool stopping);
 
   // Constant after construction.
   Clock* const clock_;
-  const std::unique_ptr<ConfigStore> store_;
+  const std::shared_ptr<ConfigStore> store_;
 
   // Owned by the loop's thread.
   CoordinatorCore core_;
   absl::AnyInvocable<void(const SendDirective&)> send_;
+  absl::AnyInvocable<void(const ChangeRecord&)> on_change_;
   std::vector<MapWait> map_waits_;
+  std::vector<PlanWait> plan_waits_;
   std::vector<PolicyWait> policy_waits_;
   uint64_t next_token_ = 1;
   std::map<uint64_t, Callback<proto::OpenSessionReply>> session_waits_;
+
+  std::atomic<bool> leads_ = true;
 
   std::mutex mutex_;
   std::condition_variable posted_;

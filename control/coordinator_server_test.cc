@@ -229,10 +229,10 @@ TEST_F(CoordinatorServerTest, PolicyIsInForceWhenTheCallReturns) {
 
 TEST_F(CoordinatorServerTest, WhatIsNotSupportedYetSaysSo) {
   StartCoordinator();
-  const auto reply = client_->Drain({}, kLong);
+  const auto reply = client_->DeclareLost({}, kLong);
   EXPECT_EQ(reply.status().code(), absl::StatusCode::kUnimplemented);
   EXPECT_THAT(std::string(reply.status().message()),
-              HasSubstr("draining a server is not supported yet"));
+              HasSubstr("declaring values lost is not supported yet"));
 }
 
 TEST_F(CoordinatorServerTest, RefusedServerIsToldWhy) {

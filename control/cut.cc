@@ -43,13 +43,22 @@ bool HasAllBelow(const Holding& holding, uint64_t lsn) {
   return holding.holes.empty() || holding.holes.front().begin() >= lsn;
 }
 
-// The leader first; null: nobody can lead.
+bool Leaves(const CutRules& rules, uint32_t server) {
+  return std::find(rules.leaving.begin(), rules.leaving.end(), server) !=
+         rules.leaving.end();
+}
+
+// Null: nobody can lead. One that leaves only if nobody else can.
 const Holding* ChoosePrimary(const std::vector<Holding>& holdings,
-                             uint64_t committed, uint32_t wanted) {
+                             uint64_t committed, const CutRules& rules) {
   const Holding* first = nullptr;
   for (const Holding& holding : holdings) {
     if (!HasAllBelow(holding, committed)) continue;
-    if (first == nullptr || holding.server == wanted) first = &holding;
+    if (first == nullptr ||
+        (Leaves(rules, first->server) && !Leaves(rules, holding.server)) ||
+        holding.server == rules.wanted_primary) {
+      first = &holding;
+    }
   }
   return first;
 }
@@ -138,8 +147,7 @@ absl::StatusOr<Cut> ComputeCut(const proto::StoredShard& stored,
                      " of the replicas are whole, and ", rules.least_survivors,
                      " are needed: bring back the undamaged pool of another"));
   }
-  const Holding* primary =
-      ChoosePrimary(holdings, cut.committed, rules.wanted_primary);
+  const Holding* primary = ChoosePrimary(holdings, cut.committed, rules);
   if (primary == nullptr) {
     return absl::FailedPreconditionError(
         "no replica that is there has all committed values: the last ones are "
@@ -147,6 +155,10 @@ absl::StatusOr<Cut> ComputeCut(const proto::StoredShard& stored,
   }
   cut.start = RunEnd(*primary, cut.committed);
   cut.members = InOrder(holdings, primary->server, rules.wanted_primary);
+  if (unfit.empty() && !Leaves(rules, primary->server)) {
+    std::erase_if(cut.members,
+                  [&](uint32_t server) { return Leaves(rules, server); });
+  }
   return cut;
 }
 

@@ -46,6 +46,9 @@ struct CutRules {
   // Leads if it has all values below A; else it is the first after the one who
   // does, where it gets them. 0: nobody in particular.
   uint32_t wanted_primary = 0;
+  // Survivors that shall be no members any more. They stay if one of them alone
+  // can lead, or if another member is not fit: the next change tries again.
+  std::vector<uint32_t> leaving = {};
 };
 
 // The cut of those of `members`, in the order of the stored configuration, that

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/ids.h"
+#include "control/change_record.h"
 #include "proto/control.pb.h"
 
 namespace whale::control {
@@ -34,6 +35,7 @@ struct SessionOpened {
 };
 
 struct Effects {
+  std::vector<ChangeRecord> changes;  // that are over
   std::vector<SendDirective> directives;
   std::optional<StoreState> store;
   std::vector<SessionOpened> sessions;

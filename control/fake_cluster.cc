@@ -106,6 +106,19 @@ bool FakeServer::ObeyShard(const proto::ShardDirective& directive) {
       own.clear_holes();
       own.clear_damaged();
       break;
+    case proto::STEP_RELEASE:
+      if (epoch < own.epoch()) break;
+      own.set_ended_epoch(std::max(own.ended_epoch(), epoch));
+      own.set_phase(directive.free() ? proto::SHARD_ABSENT
+                                     : proto::SHARD_RELEASED);
+      if (directive.free()) {
+        own.clear_epoch();
+        own.clear_announced();
+        own.clear_durable();
+        own.clear_history();
+        own.clear_holes();
+      }
+      break;
     default:
       break;
   }
@@ -127,6 +140,7 @@ void FakeServer::Adopt(const proto::ShardDirective& directive,
   own->set_epoch(directive.epoch());
   // The primary fetches what is missing, and delivers it again.
   own->set_announced(directive.start());
+  own->set_durable(directive.start());
   own->clear_holes();
   *own->mutable_history() = directive.history();
 }
@@ -298,6 +312,8 @@ void FakeCluster::CheckStore(const proto::StoredState& next) {
     configuration.clear_reserved_epoch();
     configuration.clear_reserved_members();
     configuration.clear_next_policy();
+    configuration.clear_placed();
+    configuration.mutable_policy()->clear_copy_bytes_per_second();
     const std::string text = configuration.SerializeAsString();
     const auto [it, first] =
         configurations_.insert({{shard.shard(), shard.epoch()}, text});

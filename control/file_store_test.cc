@@ -165,14 +165,14 @@ TEST_F(FileStoreTest, DirectoryThatCannotBeUsedIsNamed) {
 }
 
 TEST_F(FileStoreTest, SpecsAreParsed) {
-  EXPECT_TRUE(OpenConfigStore("file:" + directory_).ok());
-  EXPECT_EQ(OpenConfigStore("etcd:http://127.0.0.1:2379").status().code(),
-            absl::StatusCode::kUnimplemented);
-  EXPECT_EQ(OpenConfigStore("").status().code(),
+  EXPECT_TRUE(OpenConfigStore("file:" + directory_, {}).ok());
+  EXPECT_EQ(OpenConfigStore("etcd:127.0.0.1:2379", {}).status().code(),
             absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(OpenConfigStore("file:").status().code(),
+  EXPECT_EQ(OpenConfigStore("", {}).status().code(),
             absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(OpenConfigStore("/tmp/x").status().code(),
+  EXPECT_EQ(OpenConfigStore("file:", {}).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(OpenConfigStore("/tmp/x", {}).status().code(),
             absl::StatusCode::kInvalidArgument);
 }
 
@@ -185,6 +185,7 @@ class StoredStateTest : public ::testing::Test {
     proto::StoredShard* shard = state_.add_shards();
     shard->set_epoch(3);
     shard->add_members(1);
+    shard->add_placed(1);
     shard->set_committed(8 << 20);
     shard->set_start(8 << 20);
     shard->add_history()->set_epoch(3);

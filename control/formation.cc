@@ -79,7 +79,10 @@ proto::StoredState FirstState(const CoreOptions& options,
     proto::StoredShard* shard = state.add_shards();
     shard->set_shard(s);
     shard->set_epoch(1);
-    for (const uint32_t id : FirstMembers(wanted, s)) shard->add_members(id);
+    for (const uint32_t id : FirstMembers(wanted, s)) {
+      shard->add_members(id);
+      shard->add_placed(id);
+    }
     // Logs begin at segment 1.
     shard->set_committed(state.segment_bytes());
     shard->set_start(state.segment_bytes());

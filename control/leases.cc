@@ -17,10 +17,17 @@ uint64_t Leases::Grantable(uint64_t lease_us, int64_t now_ns) const {
   return std::min(lease_us, left_us);
 }
 
-void Leases::Granted(uint32_t shard, uint32_t server, uint64_t lease_us,
-                     int64_t now_ns) {
-  int64_t& until = until_ns_[{shard, server}];
+void Leases::Granted(uint32_t shard, uint32_t server, uint64_t incarnation,
+                     uint64_t lease_us, int64_t now_ns) {
+  for (auto it = FirstOf(shard, server); IsOf(it, shard, server);) {
+    it = it->second < now_ns ? until_ns_.erase(it) : std::next(it);
+  }
+  int64_t& until = until_ns_[{shard, server, incarnation}];
   until = std::max(until, now_ns + AllowanceNs(lease_us));
+}
+
+void Leases::GivenBack(uint32_t shard, uint32_t server, uint64_t incarnation) {
+  until_ns_.erase({shard, server, incarnation});
 }
 
 int64_t Leases::FreeAtNs(uint32_t shard,
@@ -28,8 +35,9 @@ int64_t Leases::FreeAtNs(uint32_t shard,
   if (left_out.empty()) return 0;
   int64_t free = leading_since_ns_ + AllowanceNs(longest_lease_us_);
   for (const uint32_t server : left_out) {
-    const auto it = until_ns_.find({shard, server});
-    if (it != until_ns_.end()) free = std::max(free, it->second);
+    for (auto it = FirstOf(shard, server); IsOf(it, shard, server); ++it) {
+      free = std::max(free, it->second);
+    }
   }
   return free;
 }

@@ -13,7 +13,7 @@
 
 #include <cstdint>
 #include <map>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 namespace whale::control {
@@ -44,19 +44,33 @@ class Leases {
   // does, here and at the server; 0: none.
   uint64_t Grantable(uint64_t lease_us, int64_t now_ns) const;
 
-  // `server` was granted a lease for `shard` now.
-  void Granted(uint32_t shard, uint32_t server, uint64_t lease_us,
-               int64_t now_ns);
+  // Process `incarnation` of `server` was granted a lease for `shard` now.
+  void Granted(uint32_t shard, uint32_t server, uint64_t incarnation,
+               uint64_t lease_us, int64_t now_ns);
+  // This process will not use any lease for `shard` that it was granted before:
+  // it has ended the epoch that they are for.
+  void GivenBack(uint32_t shard, uint32_t server, uint64_t incarnation);
 
   // From when on none of `left_out` can hold a lease for `shard` any more,
   // from this leader or an earlier one. 0 if nobody is left out.
   int64_t FreeAtNs(uint32_t shard, const std::vector<uint32_t>& left_out) const;
 
  private:
+  // By shard, server and process.
+  using Granting = std::map<std::tuple<uint32_t, uint32_t, uint64_t>, int64_t>;
+  Granting::const_iterator FirstOf(uint32_t shard, uint32_t server) const {
+    return until_ns_.lower_bound({shard, server, 0});
+  }
+  bool IsOf(Granting::const_iterator it, uint32_t shard,
+            uint32_t server) const {
+    return it != until_ns_.end() && std::get<0>(it->first) == shard &&
+           std::get<1>(it->first) == server;
+  }
+
   int64_t leading_since_ns_;
   uint64_t longest_lease_us_;
   int64_t leadership_end_ns_ = INT64_MAX;
-  std::map<std::pair<uint32_t, uint32_t>, int64_t> until_ns_;
+  Granting until_ns_;
 };
 
 }  // namespace whale::control

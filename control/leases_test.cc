@@ -14,7 +14,7 @@ TEST(Leases, NobodyLeftOutNeedsNoWait) {
 
 TEST(Leases, CountFromTheGrantWithAnAllowanceForDrift) {
   Leases leases(0, 2'000'000);
-  leases.Granted(0, 3, 2'000'000, 100 * kSecond);
+  leases.Granted(0, 3, 7, 2'000'000, 100 * kSecond);
   const int64_t free = leases.FreeAtNs(0, {3});
   EXPECT_EQ(free, 102 * kSecond + 2 * kSecond / Leases::kDriftDivisor);
   // Another server's lease, or for another shard, is not waited for.
@@ -24,10 +24,23 @@ TEST(Leases, CountFromTheGrantWithAnAllowanceForDrift) {
 
 TEST(Leases, ShorterGrantDoesNotEndALongerOne) {
   Leases leases(0, 2'000'000);
-  leases.Granted(0, 3, 5'000'000, 100 * kSecond);
+  leases.Granted(0, 3, 7, 5'000'000, 100 * kSecond);
   const int64_t free = leases.FreeAtNs(0, {3});
-  leases.Granted(0, 3, 100'000, 101 * kSecond);
+  leases.Granted(0, 3, 7, 100'000, 101 * kSecond);
   EXPECT_EQ(leases.FreeAtNs(0, {3}), free);
+}
+
+TEST(Leases, OfAProcessThatGaveThemBackAreOver) {
+  Leases leases(0, 2'000'000);
+  leases.Granted(0, 3, 7, 2'000'000, 100 * kSecond);
+  leases.GivenBack(0, 3, 6);  // another process of that server
+  EXPECT_GT(leases.FreeAtNs(0, {3}), 102 * kSecond);
+  leases.GivenBack(0, 3, 7);
+  EXPECT_LT(leases.FreeAtNs(0, {3}), 100 * kSecond);
+  leases.Granted(0, 3, 7, 2'000'000, 100 * kSecond);
+  leases.Granted(0, 3, 8, 2'000'000, 101 * kSecond);
+  leases.GivenBack(0, 3, 8);
+  EXPECT_GT(leases.FreeAtNs(0, {3}), 102 * kSecond);
 }
 
 TEST(Leases, OfEarlierLeadersRunOutAfterTheLongestEverConfigured) {

@@ -28,6 +28,7 @@ struct ClusterOptions {
   uint64_t window_bytes = 64 << 20;
   uint64_t lease_us = 2'000'000;
   uint64_t session_lease_us = 60'000'000;
+  uint64_t copy_bytes_per_second = 256 << 20;
   std::optional<uint32_t> min_replicas;  // none: 2 when replicas >= 3, else 1
 };
 
@@ -52,6 +53,7 @@ struct CoreOptions {
 inline constexpr uint64_t kMinLeaseUs = 100'000;
 inline constexpr uint64_t kMaxLeaseUs = 60'000'000;
 inline constexpr uint64_t kMinSessionLeaseUs = 100'000;
+inline constexpr uint64_t kMinCopyBytesPerSecond = 64 << 10;
 inline constexpr uint64_t kMinWindowBytes = 64 << 10;
 inline constexpr uint32_t kMaxReplicas = 16;
 inline constexpr uint32_t kMaxShards = 4096;

@@ -1,14 +1,21 @@
 #include "control/placement.h"
 
+#include <algorithm>
 #include <map>
 
 namespace whale::control {
 namespace {
 
+// A member that is to leave shall not lead.
+bool IsPlaced(const proto::StoredShard& shard, uint32_t server) {
+  return std::find(shard.placed().begin(), shard.placed().end(), server) !=
+         shard.placed().end();
+}
+
 std::optional<Move> NextMoveTo(const proto::StoredState& stored,
                                uint32_t server) {
   for (const proto::StoredShard& shard : stored.shards()) {
-    if (shard.members(0) == server) continue;
+    if (shard.members(0) == server || !IsPlaced(shard, server)) continue;
     for (const uint32_t member : shard.members()) {
       if (member == server) return Move{shard.shard(), server};
     }
@@ -30,7 +37,7 @@ std::optional<Move> NextMove(const proto::StoredState& stored,
   for (const proto::StoredShard& shard : stored.shards()) {
     for (const uint32_t member : shard.members()) {
       const int gain = primaries[shard.members(0)] - primaries[member];
-      if (gain <= most) continue;
+      if (gain <= most || !IsPlaced(shard, member)) continue;
       most = gain;
       best = Move{shard.shard(), member};
     }

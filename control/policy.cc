@@ -18,6 +18,7 @@ proto::Policy PolicyOf(const ClusterOptions& options, std::string_view fabric) {
   policy.set_window_bytes(options.window_bytes);
   policy.set_lease_us(options.lease_us);
   policy.set_session_lease_us(options.session_lease_us);
+  policy.set_copy_bytes_per_second(options.copy_bytes_per_second);
   policy.set_min_replicas(
       options.min_replicas.value_or(options.replicas >= 3 ? 2 : 1));
   return policy;
@@ -68,6 +69,11 @@ absl::Status CheckPolicy(const proto::Policy& policy, uint32_t replicas) {
         absl::StrCat("window is ", policy.window_bytes(),
                      " bytes; it must be at least ", kMinWindowBytes));
   }
+  if (policy.copy_bytes_per_second() < kMinCopyBytesPerSecond) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "copies are limited to ", policy.copy_bytes_per_second(),
+        " bytes per second; it must be at least ", kMinCopyBytesPerSecond));
+  }
   if (policy.min_replicas() < 1 || policy.min_replicas() > replicas) {
     return absl::InvalidArgumentError(
         absl::StrCat("min_replicas is ", policy.min_replicas(),
@@ -85,6 +91,9 @@ proto::Policy Completed(const proto::Policy& wanted,
   if (policy.lease_us() == 0) policy.set_lease_us(current.lease_us());
   if (policy.session_lease_us() == 0) {
     policy.set_session_lease_us(current.session_lease_us());
+  }
+  if (policy.copy_bytes_per_second() == 0) {
+    policy.set_copy_bytes_per_second(current.copy_bytes_per_second());
   }
   if (policy.min_replicas() == 0) {
     policy.set_min_replicas(current.min_replicas());

@@ -24,11 +24,12 @@ proto::Policy PolicyOf(const ClusterOptions& options, std::string_view fabric);
 absl::Status CheckOptions(const ClusterOptions& options);
 absl::Status CheckPolicy(const proto::Policy& policy, uint32_t replicas);
 
-// `wanted` with zeros that make no sense (window, leases, min_replicas) taken
-// from `current`.
+// `wanted` with zeros that make no sense (window, leases, copies, min_replicas)
+// taken from `current`.
 proto::Policy Completed(const proto::Policy& wanted,
                         const proto::Policy& current);
 
+// All but the limit of copies, which is no matter of configurations.
 bool SamePolicy(const proto::Policy& a, const proto::Policy& b);
 
 }  // namespace whale::control

@@ -72,10 +72,17 @@ std::string WhyNotOfCluster(const proto::ServerReport& report,
   const bool known = std::any_of(
       stored.servers().begin(), stored.servers().end(),
       [&](const auto& s) { return s.server_id() == report.server_id(); });
+  if (!known &&
+      std::count(stored.removed_servers().begin(),
+                 stored.removed_servers().end(), report.server_id()) > 0) {
+    return absl::StrCat("server ", report.server_id(),
+                        " was removed from this cluster; whale admin "
+                        "add-server takes it in again");
+  }
   if (!known) {
     return absl::StrCat("server id ", report.server_id(),
-                        " is not in this cluster; adding servers is not "
-                        "supported yet by this version");
+                        " is not in this cluster: add it with whale admin "
+                        "add-server, or check the coordinator's address");
   }
   if (!report.cluster_uuid().empty() &&
       report.cluster_uuid() != stored.cluster_uuid()) {

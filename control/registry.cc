@@ -97,6 +97,15 @@ void Registry::OnGone(uint32_t server, uint64_t incarnation, int64_t now_ns) {
   state.away_since_ns = now_ns;
 }
 
+void Registry::Keep(const proto::StoredState& stored) {
+  std::erase_if(servers_, [&](const auto& entry) {
+    return std::none_of(stored.servers().begin(), stored.servers().end(),
+                        [&](const proto::StoredServer& server) {
+                          return server.server_id() == entry.first;
+                        });
+  });
+}
+
 const ServerState* Registry::Find(uint32_t server) const {
   const auto it = servers_.find(server);
   return it == servers_.end() ? nullptr : &it->second;

@@ -56,6 +56,9 @@ class Registry {
   // The stream of this process is closed; one that waits for its id has it now.
   void OnGone(uint32_t server, uint64_t incarnation, int64_t now_ns);
 
+  // Forgets whoever is not in the cluster any more.
+  void Keep(const proto::StoredState& stored);
+
   // Null: never heard of.
   const ServerState* Find(uint32_t server) const;
   // The report of `server` about `shard`; null: none.

@@ -9,6 +9,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "control/channel.h"
+#include "control/credentials.h"
+#include "control/plans.h"
 #include "control/quiet_log.h"
 #include "proto/control.grpc.pb.h"
 
@@ -23,6 +27,66 @@ grpc::Status ToGrpc(const absl::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()),
                       std::string(status.message()));
 }
+
+// Who works on calls, as long as this coordinator leads; else, who does lead.
+class Desk {
+ public:
+  void Set(std::shared_ptr<CoordinatorLoop> loop, std::string leader) {
+    const std::lock_guard lock(mutex_);
+    loop_ = std::move(loop);
+    leader_ = std::move(leader);
+  }
+  std::shared_ptr<CoordinatorLoop> loop() const {
+    const std::lock_guard lock(mutex_);
+    return loop_;
+  }
+  grpc::Status Redirect(grpc::CallbackServerContext* context) const {
+    const std::lock_guard lock(mutex_);
+    if (!leader_.empty()) context->AddTrailingMetadata(kLeaderHeader, leader_);
+    return grpc::Status(
+        grpc::StatusCode::UNAVAILABLE,
+        leader_.empty()
+            ? "this coordinator stands by; nobody leads yet"
+            : absl::StrCat("this coordinator stands by; ", leader_, " leads"));
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::shared_ptr<CoordinatorLoop> loop_;  // guarded by mutex_
+  std::string leader_;                     // guarded by mutex_
+};
+
+// What all services share.
+struct Front {
+  explicit Front(Guard the_guard) : guard(std::move(the_guard)) {}
+
+  // Why a call that needs this role is not worked on; ok: `*loop` does.
+  grpc::Status Admit(grpc::CallbackServerContext* context, Role needed,
+                     std::shared_ptr<CoordinatorLoop>* loop) const {
+    const grpc::Status status = guard.Check(*context, needed);
+    if (!status.ok()) return status;
+    *loop = desk.loop();
+    return *loop == nullptr ? desk.Redirect(context) : grpc::Status::OK;
+  }
+  // Calls `work(loop)`, which answers through the reactor that is returned, if
+  // the caller may have it.
+  template <typename Work>
+  grpc::ServerUnaryReactor* Handle(grpc::CallbackServerContext* context,
+                                   Role needed, Work work) const {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    std::shared_ptr<CoordinatorLoop> loop;
+    const grpc::Status status = Admit(context, needed, &loop);
+    if (status.ok()) {
+      work(*loop, reactor);
+    } else {
+      reactor->Finish(status);
+    }
+    return reactor;
+  }
+
+  const Guard guard;
+  Desk desk;
+};
 
 using ProcessKey = std::pair<ServerId, Incarnation>;
 
@@ -62,12 +126,14 @@ class AttachStream final
     : public grpc::ServerBidiReactor<proto::ServerReport, proto::Directive>,
       public std::enable_shared_from_this<AttachStream> {
  public:
-  AttachStream(CoordinatorLoop* loop, std::shared_ptr<Streams> streams)
-      : loop_(loop), streams_(std::move(streams)) {}
+  AttachStream(const Front* front, std::shared_ptr<Streams> streams)
+      : front_(front), streams_(std::move(streams)) {}
 
   // The stream owns itself until gRPC is done with it.
-  void Begin() {
+  void Begin(grpc::CallbackServerContext* context) {
     self_ = shared_from_this();
+    const grpc::Status status = front_->Admit(context, Role::kServer, &loop_);
+    if (!status.ok()) return Close(status);
     StartRead(&report_);
   }
 
@@ -84,6 +150,10 @@ class AttachStream final
 
   void OnReadDone(bool ok) override {
     if (!ok) return Close(grpc::Status::OK);
+    if (front_->desk.loop() != loop_) {
+      return Close(grpc::Status(grpc::StatusCode::UNAVAILABLE,
+                                "this coordinator does not lead any more"));
+    }
     const ProcessKey process(ServerId(report_.server_id()),
                              Incarnation(report_.incarnation()));
     if (!process_) {
@@ -140,7 +210,8 @@ class AttachStream final
     Finish(status);
   }
 
-  CoordinatorLoop* const loop_;
+  const Front* const front_;
+  std::shared_ptr<CoordinatorLoop> loop_;
   const std::shared_ptr<Streams> streams_;
   std::shared_ptr<AttachStream> self_;
 
@@ -169,116 +240,133 @@ CoordinatorLoop::Callback<T> AnswerTo(grpc::ServerUnaryReactor* reactor,
 
 class ControlService final : public proto::Control::CallbackService {
  public:
-  ControlService(CoordinatorLoop* loop, std::shared_ptr<Streams> streams)
-      : loop_(loop), streams_(std::move(streams)) {}
+  ControlService(const Front* front, std::shared_ptr<Streams> streams)
+      : front_(front), streams_(std::move(streams)) {}
 
   grpc::ServerBidiReactor<proto::ServerReport, proto::Directive>* Attach(
-      grpc::CallbackServerContext*) override {
-    auto stream = std::make_shared<AttachStream>(loop_, streams_);
-    stream->Begin();
+      grpc::CallbackServerContext* context) override {
+    auto stream = std::make_shared<AttachStream>(front_, streams_);
+    stream->Begin(context);
     return stream.get();
   }
 
  private:
-  CoordinatorLoop* const loop_;
+  const Front* const front_;
   const std::shared_ptr<Streams> streams_;
 };
 
 class ClusterService final : public proto::Cluster::CallbackService {
  public:
-  explicit ClusterService(CoordinatorLoop* loop) : loop_(loop) {}
+  explicit ClusterService(const Front* front) : front_(front) {}
 
   grpc::ServerUnaryReactor* GetMap(grpc::CallbackServerContext* context,
                                    const proto::GetMapRequest* request,
                                    proto::ClusterMap* response) override {
-    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    loop_->GetMap(request->known_version(), request->wait_us(),
-                  AnswerTo(reactor, response));
-    return reactor;
+    return front_->Handle(
+        context, Role::kReadOnly, [=](CoordinatorLoop& loop, auto* reactor) {
+          loop.GetMap(request->known_version(), request->wait_us(),
+                      AnswerTo(reactor, response));
+        });
   }
   grpc::ServerUnaryReactor* OpenSession(
       grpc::CallbackServerContext* context, const proto::OpenSessionRequest*,
       proto::OpenSessionReply* response) override {
-    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    loop_->OpenSession(AnswerTo(reactor, response));
-    return reactor;
+    return front_->Handle(context, Role::kReadWrite,
+                          [=](CoordinatorLoop& loop, auto* reactor) {
+                            loop.OpenSession(AnswerTo(reactor, response));
+                          });
   }
   grpc::ServerUnaryReactor* GetStatus(grpc::CallbackServerContext* context,
                                       const proto::GetStatusRequest*,
                                       proto::ClusterStatus* response) override {
-    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    loop_->GetStatus(AnswerTo(reactor, response));
-    return reactor;
+    return front_->Handle(context, Role::kReadOnly,
+                          [=](CoordinatorLoop& loop, auto* reactor) {
+                            loop.GetStatus(AnswerTo(reactor, response));
+                          });
   }
 
  private:
-  CoordinatorLoop* const loop_;
+  const Front* const front_;
 };
 
 class AdminService final : public proto::Admin::CallbackService {
  public:
-  explicit AdminService(CoordinatorLoop* loop) : loop_(loop) {}
+  explicit AdminService(const Front* front) : front_(front) {}
 
   grpc::ServerUnaryReactor* SetPolicy(grpc::CallbackServerContext* context,
                                       const proto::SetPolicyRequest* request,
                                       proto::AdminReply* response) override {
-    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    loop_->SetPolicy(*request, AnswerTo(reactor, response));
-    return reactor;
+    return front_->Handle(
+        context, Role::kAdmin, [=](CoordinatorLoop& loop, auto* reactor) {
+          loop.SetPolicy(*request, AnswerTo(reactor, response));
+        });
   }
   grpc::ServerUnaryReactor* AddServer(grpc::CallbackServerContext* context,
-                                      const proto::ServerRequest*,
-                                      proto::AdminReply*) override {
-    return NotSupported(context, "adding a server");
+                                      const proto::ServerRequest* request,
+                                      proto::AdminReply* response) override {
+    return Change(context, PlanAddServer, request, response);
   }
   grpc::ServerUnaryReactor* RemoveServer(grpc::CallbackServerContext* context,
-                                         const proto::ServerRequest*,
-                                         proto::AdminReply*) override {
-    return NotSupported(context, "removing a server");
+                                         const proto::ServerRequest* request,
+                                         proto::AdminReply* response) override {
+    return Change(context, PlanRemoveServer, request, response);
   }
-  grpc::ServerUnaryReactor* ReplaceServer(grpc::CallbackServerContext* context,
-                                          const proto::ReplaceServerRequest*,
-                                          proto::AdminReply*) override {
-    return NotSupported(context, "replacing a server");
+  grpc::ServerUnaryReactor* ReplaceServer(
+      grpc::CallbackServerContext* context,
+      const proto::ReplaceServerRequest* request,
+      proto::AdminReply* response) override {
+    return Change(context, PlanReplaceServer, request, response);
   }
   grpc::ServerUnaryReactor* Drain(grpc::CallbackServerContext* context,
-                                  const proto::ServerRequest*,
-                                  proto::AdminReply*) override {
-    return NotSupported(context, "draining a server");
+                                  const proto::ServerRequest* request,
+                                  proto::AdminReply* response) override {
+    return Change(context, PlanDrain, request, response);
   }
   grpc::ServerUnaryReactor* MoveShard(grpc::CallbackServerContext* context,
-                                      const proto::MoveShardRequest*,
-                                      proto::AdminReply*) override {
-    return NotSupported(context, "moving a shard");
+                                      const proto::MoveShardRequest* request,
+                                      proto::AdminReply* response) override {
+    return Change(context, PlanMoveShard, request, response);
   }
   grpc::ServerUnaryReactor* DeclareLost(grpc::CallbackServerContext* context,
                                         const proto::DeclareLostRequest*,
                                         proto::AdminReply*) override {
-    return NotSupported(context, "declaring values lost");
+    return front_->Handle(
+        context, Role::kAdmin, [](CoordinatorLoop&, auto* reactor) {
+          reactor->Finish(grpc::Status(
+              grpc::StatusCode::UNIMPLEMENTED,
+              "declaring values lost is not supported yet by this version"));
+        });
   }
 
  private:
-  static grpc::ServerUnaryReactor* NotSupported(
-      grpc::CallbackServerContext* context, const std::string& what) {
-    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    reactor->Finish(
-        grpc::Status(grpc::StatusCode::UNIMPLEMENTED,
-                     what + " is not supported yet by this version"));
-    return reactor;
+  template <typename Request>
+  grpc::ServerUnaryReactor* Change(
+      grpc::CallbackServerContext* context,
+      absl::StatusOr<std::string> (*plan)(const Request&, proto::StoredState*),
+      const Request* request, proto::AdminReply* response) {
+    return front_->Handle(
+        context, Role::kAdmin, [=](CoordinatorLoop& loop, auto* reactor) {
+          loop.Change(
+              [plan, request = *request](proto::StoredState* state) {
+                return plan(request, state);
+              },
+              AnswerTo(reactor, response));
+        });
   }
 
-  CoordinatorLoop* const loop_;
+  const Front* const front_;
 };
 
 }  // namespace
 
 class RpcServer::Impl {
  public:
-  explicit Impl(CoordinatorLoop* loop)
-      : streams_(std::make_shared<Streams>()),
-        control_(loop, streams_),
-        cluster_(loop),
-        admin_(loop) {}
+  explicit Impl(Guard guard)
+      : front_(std::move(guard)),
+        streams_(std::make_shared<Streams>()),
+        control_(&front_, streams_),
+        cluster_(&front_),
+        admin_(&front_) {}
 
   absl::Status Listen(const std::string& address) {
     QuietLog();
@@ -290,8 +378,7 @@ class RpcServer::Impl {
         kMinPingIntervalMs);
     builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
     builder.SetMaxSendMessageSize(kMaxMessageBytes);
-    builder.AddListeningPort(address, grpc::InsecureServerCredentials(),
-                             &port_);
+    builder.AddListeningPort(address, front_.guard.credentials(), &port_);
     builder.RegisterService(&control_);
     builder.RegisterService(&cluster_);
     builder.RegisterService(&admin_);
@@ -303,6 +390,10 @@ class RpcServer::Impl {
   }
 
   int port() const { return port_; }
+
+  void Serve(std::shared_ptr<CoordinatorLoop> loop, std::string leader) {
+    front_.desk.Set(std::move(loop), std::move(leader));
+  }
 
   void Send(const SendDirective& directive) {
     const auto stream =
@@ -319,6 +410,7 @@ class RpcServer::Impl {
   }
 
  private:
+  Front front_;
   const std::shared_ptr<Streams> streams_;
   ControlService control_;
   ClusterService cluster_;
@@ -328,15 +420,19 @@ class RpcServer::Impl {
 };
 
 absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Listen(
-    const std::string& address, CoordinatorLoop* loop) {
-  auto impl = std::make_unique<Impl>(loop);
-  const absl::Status status = impl->Listen(address);
-  if (!status.ok()) return status;
+    const std::string& address, const ServerSecurity& security) {
+  WHALE_ASSIGN_OR_RETURN(Guard guard, Guard::Create(security, address));
+  auto impl = std::make_unique<Impl>(std::move(guard));
+  WHALE_RETURN_IF_ERROR(impl->Listen(address));
   return std::unique_ptr<RpcServer>(new RpcServer(std::move(impl)));
 }
 
 RpcServer::RpcServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 RpcServer::~RpcServer() { Shutdown(); }
+void RpcServer::Serve(std::shared_ptr<CoordinatorLoop> loop,
+                      std::string leader) {
+  impl_->Serve(std::move(loop), std::move(leader));
+}
 int RpcServer::port() const { return impl_->port(); }
 void RpcServer::Send(const SendDirective& directive) { impl_->Send(directive); }
 void RpcServer::Shutdown() { impl_->Shutdown(); }

@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
 #include "control/channel.h"
+#include "control/credentials.h"
 #include "control/quiet_log.h"
 #include "proto/setup.grpc.pb.h"
 
@@ -304,7 +306,10 @@ class SetupService final : public proto::FabricSetup::CallbackService {
 
 class GrpcExchange final : public Exchange {
  public:
-  GrpcExchange() : inbox_(std::make_shared<SetupInbox>()), service_(inbox_) {}
+  explicit GrpcExchange(ChannelMaker maker)
+      : maker_(std::move(maker)),
+        inbox_(std::make_shared<SetupInbox>()),
+        service_(inbox_) {}
   ~GrpcExchange() override {
     inbox_->Shut();
     for (const auto& call : inbox_->ForgetAll()) call->End();
@@ -317,6 +322,10 @@ class GrpcExchange final : public Exchange {
 
   absl::Status Listen(const SetupExchangeOptions& options) {
     QuietLog();
+    WHALE_RETURN_IF_ERROR(
+        CheckSecurity(options.security, options.listen_address));
+    WHALE_ASSIGN_OR_RETURN(const auto credentials,
+                           ServerCredentialsOf(options.security.tls));
     grpc::ServerBuilder builder;
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.AddChannelArgument(
@@ -328,8 +337,7 @@ class GrpcExchange final : public Exchange {
                                kServerPingTimeoutMs);
     builder.SetMaxReceiveMessageSize(kMostFrameBytes);
     int port = 0;
-    builder.AddListeningPort(options.listen_address,
-                             grpc::InsecureServerCredentials(), &port);
+    builder.AddListeningPort(options.listen_address, credentials, &port);
     builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port == 0) {
@@ -351,7 +359,12 @@ class GrpcExchange final : public Exchange {
   }
   uint64_t Call(const std::string& address) override {
     std::shared_ptr<grpc::Channel>& channel = channels_[address];
-    if (channel == nullptr) channel = OpenChannel(address);
+    if (channel == nullptr) {
+      auto opened = maker_.Open(address);
+      // Calls on a channel without credentials fail, and say so.
+      channel =
+          opened.ok() ? *std::move(opened) : OpenChannel(address, nullptr);
+    }
     return std::make_shared<CallingStream>(inbox_)->Open(channel);
   }
   void Send(uint64_t call, std::string message) override {
@@ -365,6 +378,7 @@ class GrpcExchange final : public Exchange {
   bool Take(Event* event) override { return inbox_->Take(event); }
 
  private:
+  const ChannelMaker maker_;
   const std::shared_ptr<SetupInbox> inbox_;
   SetupService service_;
   std::unique_ptr<grpc::Server> server_;
@@ -377,7 +391,9 @@ class GrpcExchange final : public Exchange {
 
 absl::StatusOr<std::unique_ptr<fabric::Exchange>> MakeSetupExchange(
     const SetupExchangeOptions& options) {
-  auto exchange = std::make_unique<GrpcExchange>();
+  WHALE_ASSIGN_OR_RETURN(ChannelMaker maker,
+                         ChannelMaker::Create(options.security));
+  auto exchange = std::make_unique<GrpcExchange>(std::move(maker));
   if (!options.listen_address.empty()) {
     const absl::Status status = exchange->Listen(options);
     if (!status.ok()) return status;

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "control/security.h"
 #include "fabric/verbs/exchange.h"
 
 namespace whale::control {
@@ -21,9 +22,12 @@ struct SetupExchangeOptions {
   std::string listen_address;
   // What peers are told instead of the host listened on; empty: that one.
   std::string advertised_host;
+  // Certificates for both directions; peers need none but those.
+  ClientSecurity security;
 };
 
-// kUnavailable: the address cannot be listened on.
+// kUnavailable: the address cannot be listened on; kInvalidArgument: security
+// that makes no sense, plaintext beyond loopback.
 absl::StatusOr<std::unique_ptr<fabric::Exchange>> MakeSetupExchange(
     const SetupExchangeOptions& options);
 

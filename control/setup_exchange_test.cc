@@ -117,8 +117,8 @@ TEST(SetupExchange, CallingNobodyEnds) {
 // A stranger that floods the stream is cut off.
 TEST(SetupExchange, AFloodIsEnded) {
   Side server("127.0.0.1:0");
-  const auto stub =
-      proto::FabricSetup::NewStub(OpenChannel(server.exchange->address()));
+  const auto stub = proto::FabricSetup::NewStub(OpenChannel(
+      server.exchange->address(), grpc::InsecureChannelCredentials()));
   grpc::ClientContext context;
   const auto stream = stub->Open(&context);
   proto::SetupFrame frame;

@@ -29,6 +29,13 @@ absl::Status CheckShard(const proto::StoredShard& shard, uint32_t number,
       return Contradiction(absl::StrCat(name, " has unknown member ", member));
     }
   }
+  for (const uint32_t server : shard.placed()) {
+    if (servers.count(server) == 0) {
+      return Contradiction(
+          absl::StrCat(name, " is placed on unknown server ", server));
+    }
+  }
+  if (shard.placed().empty()) return Contradiction(name + " has no place");
   if (shard.start() < shard.committed()) {
     return Contradiction(name + " is cut below what is committed");
   }

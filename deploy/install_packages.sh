@@ -18,7 +18,7 @@ packages=(
   libcli11-dev libspdlog-dev libtomlplusplus-dev nlohmann-json3-dev
   libxxhash-dev libpmem-dev libibverbs-dev prometheus-cpp-dev
   libgtest-dev libgmock-dev libbenchmark-dev
-  jq
+  libssl-dev openssl etcd-server dpkg-dev jq
 )
 # A QEMU guest with soft-RoCE and an emulated NVDIMM, and what it runs.
 guest_packages=(qemu-system-x86 busybox-static kmod cpio xz-utils iproute2
@@ -29,7 +29,7 @@ case "${1-}" in
   --ci) packages+=(git clang-format clang-tidy clang libclang-rt-dev spin
                   valgrind gcovr "${guest_packages[@]}") ;;
   --guest) packages=("${guest_packages[@]}") ;;
-  --bench) packages+=(redis-server redis-tools etcd-server etcd-client gnuplot-nox) ;;
+  --bench) packages+=(redis-server redis-tools etcd-client gnuplot-nox) ;;
   --list)
     printf '%s\n' "${packages[@]}"
     exit 0

@@ -25,6 +25,7 @@ struct Context {
   fabric::RegionId pool_region;  // the whole mapping of the pool
   int64_t now_ns = 0;            // read once per turn
   Server::Counters counters;
+  int64_t copy_at_ns = 0;  // when learners may copy on, by their limit
   StageCosts stages;
   // One moment on both clocks, to know how long a cycle is.
   uint64_t began_cycles = 0;

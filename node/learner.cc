@@ -11,6 +11,8 @@ namespace whale::node {
 namespace {
 
 constexpr uint64_t kReadBytes = 128 << 10;
+// Of a policy that does not say.
+constexpr uint64_t kDefaultBytesPerSecond = 256 << 20;
 // While there is nothing to copy, and while no answer comes.
 constexpr int64_t kAskNs = 5'000'000;
 constexpr int64_t kAskAgainNs = 100'000'000;
@@ -18,12 +20,14 @@ constexpr int64_t kAskAgainNs = 100'000'000;
 }  // namespace
 
 Learner::Learner(Context* context, Peers* peers, chain::ReplicaState* state,
-                 ServerId source, Epoch epoch)
+                 ServerId source, Epoch epoch,
+                 const proto::ShardDirective* directive)
     : context_(context),
       peers_(peers),
       state_(state),
       source_(source),
       epoch_(epoch),
+      directive_(directive),
       read_bytes_(kReadBytes) {}
 
 void Learner::Ask() {
@@ -65,14 +69,30 @@ bool Learner::Turn() {
     Ask();
     return false;
   }
-  if (context_->now_ns < read_at_ns_) return false;
+  if (context_->now_ns < NextReadNs()) return false;
   StartRead();
   return reading_;
 }
 
 int64_t Learner::NextDeadlineNs() const {
   if (stopped_ || reading_) return INT64_MAX;
-  return std::max(read_at_ns_, std::min(ask_at_ns_, context_->now_ns + kAskNs));
+  return std::max(NextReadNs(),
+                  std::min(ask_at_ns_, context_->now_ns + kAskNs));
+}
+
+// All shards of this server copy by one limit.
+int64_t Learner::NextReadNs() const {
+  return std::max(read_at_ns_, context_->copy_at_ns);
+}
+
+void Learner::CountRead(uint64_t bytes) {
+  const uint64_t limit = directive_->policy().copy_bytes_per_second();
+  const auto per_second =
+      static_cast<double>(limit == 0 ? kDefaultBytesPerSecond : limit);
+  context_->counters.copied_bytes += bytes;
+  context_->copy_at_ns =
+      std::max(context_->copy_at_ns, context_->now_ns - kAskNs) +
+      static_cast<int64_t>(static_cast<double>(bytes) * 1e9 / per_second);
 }
 
 void Learner::StartRead() {
@@ -110,10 +130,7 @@ void Learner::StartRead() {
             .cookie = cookie.Encode()};
     return size_t{1};
   });
-  const auto bytes = static_cast<int64_t>(read_end_ - at());
-  const int64_t per_second = context_->options.copy_bytes_per_second;
-  read_at_ns_ = std::max(read_at_ns_, context_->now_ns - kAskNs) +
-                bytes * 1'000'000'000 / per_second;
+  if (reading_) CountRead(read_end_ - at());
 }
 
 void Learner::OnCompletion(const fabric::Event& event) {

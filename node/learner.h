@@ -21,6 +21,7 @@
 #include "node/context.h"
 #include "node/link.h"
 #include "node/peers.h"
+#include "proto/control.pb.h"
 #include "proto/peer_messages.h"
 
 namespace whale::node {
@@ -28,8 +29,9 @@ namespace whale::node {
 class Learner {
  public:
   // `state` has the history of `epoch` and nothing that it does not allow.
+  // `directive`: outlives it; its policy limits how fast it copies.
   Learner(Context* context, Peers* peers, chain::ReplicaState* state,
-          ServerId source, Epoch epoch);
+          ServerId source, Epoch epoch, const proto::ShardDirective* directive);
 
   ServerId source() const { return source_; }
   Epoch epoch() const { return epoch_; }
@@ -52,6 +54,8 @@ class Learner {
 
  private:
   Lsn at() const { return state_->backup_log.durable(); }
+  int64_t NextReadNs() const;
+  void CountRead(uint64_t bytes);
   void Ask();
   void StartRead();
   // Learns what lies whole from at() up to `end`. False: nothing does.
@@ -62,6 +66,7 @@ class Learner {
   chain::ReplicaState* const state_;
   const ServerId source_;
   const Epoch epoch_;
+  const proto::ShardDirective* const directive_;
 
   metadata_mcast::SegmentGrants segments_;
   Lsn limit_;
@@ -73,7 +78,7 @@ class Learner {
   Lsn read_end_;
   uint64_t read_bytes_;
   int64_t ask_at_ns_ = 0;
-  int64_t read_at_ns_ = 0;  // by the rate limit
+  int64_t read_at_ns_ = 0;  // after what went wrong
   std::string note_;
 };
 

@@ -119,8 +119,12 @@ class Replica final : private ReadGate {
   bool PeersAreUp(const Configuration& configuration);
   // replica_learn.cc
   void Learn();
+  void Release();
+  // Ends whatever this server took part in before `epoch`; false: not yet.
+  bool EndMembership(Epoch epoch);
   void BeginLearning(Epoch epoch);
   void Wipe();
+  void Free();
   // False: it still copies.
   bool EndLearning();
   void EndRoles();

@@ -29,6 +29,7 @@ void Replica::Reconcile() {
   unreached_.clear();
   const Epoch epoch(wanted_.epoch());
   if (wanted_.step() == proto::STEP_LEARN) return Learn();
+  if (wanted_.step() == proto::STEP_RELEASE) return Release();
   if (learner_ != nullptr && !EndLearning()) return;
   switch (wanted_.step()) {
     case proto::STEP_STOP:

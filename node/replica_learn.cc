@@ -1,6 +1,7 @@
 // A replica that is no member of its shard's configuration: it ends whatever it
-// took part in, keeps of its log what the history allows, and copies the rest
-// (protocol, section 8, "Join, replace, return").
+// took part in. If it shall be one, it keeps of its log what the history allows
+// and copies the rest; else it gives the log's room back once it may (protocol,
+// section 8, "Join, replace, return").
 
 #include <algorithm>
 #include <memory>
@@ -22,18 +23,52 @@ void Replica::Learn() {
       learner_->source() == source) {
     return;
   }
-  if (!EndLearning()) return;
+  if (!EndMembership(epoch)) return;
+  BeginLearning(epoch);
+  learner_ = std::make_unique<Learner>(context_, peers_, &state_, source, epoch,
+                                       &wanted_);
+}
+
+bool Replica::EndMembership(Epoch epoch) {
+  if (!EndLearning()) return false;
+  // Whoever could still write here has stopped, and nothing of it is in flight,
+  // or has been revoked.
+  if (phase_ == proto::SHARD_SEALED) exposed_ = false;
   if (epoch > saved_.ended_epoch) BeginStop(epoch);
   if (stopping_) FinishStop();
-  // What a former peer has in flight would land on what is copied.
+  // What a former peer has in flight would land on what comes next.
   if (exposed_ && !peers_->RevokeAll()) {
     note_ = "a former peer's writes are not fenced yet";
-    return;
+    return false;
   }
   exposed_ = false;
-  BeginLearning(epoch);
-  learner_ =
-      std::make_unique<Learner>(context_, peers_, &state_, source, epoch);
+  return true;
+}
+
+void Replica::Release() {
+  const Epoch epoch(wanted_.epoch());
+  if (epoch < saved_.epoch || !EndMembership(epoch)) return;
+  EndRoles();
+  configuration_.reset();
+  used_.clear();
+  const bool holds =
+      saved_.epoch != Epoch() || context_->pool->used_slots(shard_) > 0;
+  if (wanted_.free() && holds) Free();
+  const bool empty = wanted_.free() || !holds;
+  const proto::ShardPhase phase =
+      empty ? proto::SHARD_ABSENT : proto::SHARD_RELEASED;
+  if (phase_ != phase) SetPhase(phase);
+}
+
+// First it is no part of any history, then there is no log.
+void Replica::Free() {
+  const Epoch ended = saved_.ended_epoch;
+  const uint32_t ring = saved_.ring;
+  saved_ = {};
+  saved_.ended_epoch = ended;
+  saved_.ring = ring;
+  SaveState();
+  Wipe();
 }
 
 void Replica::BeginLearning(Epoch epoch) {

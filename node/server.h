@@ -51,7 +51,6 @@ struct ServerOptions {
   std::function<void(std::string_view)> warn;
   // Times stages by the processor's cycle counter, which a simulation has not.
   bool measure_stages = false;
-  int64_t copy_bytes_per_second = 256 << 20;  // of a learner, per shard
 };
 
 class Server {
@@ -86,6 +85,7 @@ class Server {
     uint64_t refused_window = 0, refused_pool = 0, refused_epoch = 0;
     uint64_t forwarded_reads = 0, commit_cell_reads = 0, epoch_cell_reads = 0;
     uint64_t delivered_bytes = 0, delivered_metadata = 0, chain_bytes = 0;
+    uint64_t copied_bytes = 0;  // of other servers' logs, by learners
     uint64_t bad_messages = 0, damaged_records = 0;
     uint64_t connections = 0;
   };

@@ -10,13 +10,14 @@ namespace {
 
 control::CoreOptions CoordinatorOptions(const ClusterSetup& setup) {
   control::CoreOptions options;
-  options.cluster.replicas = setup.servers;
+  options.cluster.replicas = setup.Replicas();
   options.cluster.shard_count = setup.shards;
   options.cluster.min_segment_bytes = 4096;
   options.cluster.mirrors = setup.mirrors;
   options.cluster.by_value_max_bytes = setup.by_value_max_bytes;
   options.cluster.window_bytes = setup.window_bytes;
   options.cluster.lease_us = setup.lease_us;
+  options.cluster.copy_bytes_per_second = setup.copy_bytes_per_second;
   options.new_cluster_uuid = "sim-cluster-uuid";  // 16 bytes
   options.cluster.session_lease_us = setup.session_lease_ns / 1000;
   return options;
@@ -155,10 +156,11 @@ bool Cluster::IsWhole() {
   if (map == nullptr || map->shards().empty()) return false;
   for (const proto::ShardEntry& entry : map->shards()) {
     if (!entry.active() ||
-        entry.members_size() != static_cast<int>(servers_.size())) {
+        entry.members_size() != static_cast<int>(setup_.Replicas())) {
       return false;
     }
-    for (const auto& server : servers_) {
+    for (const uint32_t member : entry.members()) {
+      const auto& server = servers_[member - 1];
       if (!server->running()) return false;
       const proto::ShardReport& report = server->server()->last_report().shards(
           static_cast<int>(entry.shard()));

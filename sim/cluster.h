@@ -32,6 +32,7 @@ inline constexpr uint32_t kFirstClientNode = 2000;
 
 struct ClusterSetup {
   uint32_t servers = 3;
+  uint32_t replicas = 0;  // of each shard; 0: as many as servers
   uint32_t shards = 2;
   uint64_t segment_bytes = 256 << 10;
   uint32_t segment_slots = 24;
@@ -42,10 +43,13 @@ struct ClusterSetup {
   uint64_t by_value_max_bytes = 256;
   uint64_t window_bytes = 1 << 20;
   uint64_t lease_us = 300'000;
+  uint64_t copy_bytes_per_second = 256 << 20;
   int64_t session_lease_ns = 60 * kSecond;
   int64_t max_drift_ppm = 0;
   double control_loss = 0.0;
   int64_t control_delay_ns = 500 * kMicrosecond;
+
+  uint32_t Replicas() const { return replicas == 0 ? servers : replicas; }
 };
 
 class Cluster {

@@ -126,6 +126,19 @@ std::string CoordinatorNode::Warnings() const {
   return text;
 }
 
+bool CoordinatorNode::Ask(control::CoordinatorCore::Plan plan) {
+  if (!running() || world_->now_ns() < paused_until_ns_) return false;
+  control::Effects effects;
+  const bool taken = core_->Change(plan, clock_->NowNs(), &effects).ok();
+  Apply(std::move(effects));
+  return taken;
+}
+
+std::optional<proto::ClusterStatus> CoordinatorNode::Status() const {
+  if (core_ == nullptr) return std::nullopt;
+  return core_->Status(clock_->NowNs());
+}
+
 absl::Status CoordinatorNode::OpenSession(SessionSink done) {
   if (!running() || world_->now_ns() < paused_until_ns_) {
     return absl::UnavailableError("the coordinator does not answer");

@@ -46,6 +46,10 @@ class CoordinatorNode {
   const proto::ClusterMap* map() const {
     return core_ == nullptr ? nullptr : &core_->map();
   }
+  // An operator's request; false: refused, or the coordinator is away.
+  bool Ask(control::CoordinatorCore::Plan plan);
+  // None: the coordinator is away.
+  std::optional<proto::ClusterStatus> Status() const;
   // For people: what an operator would be warned of.
   std::string Warnings() const;
   int64_t session_lease_ns() const {

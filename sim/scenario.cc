@@ -7,10 +7,12 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/hash.h"
 #include "sim/checkers/durability.h"
 #include "sim/checkers/exactly_once.h"
 #include "sim/checkers/linearizability.h"
 #include "sim/checkers/log_identity.h"
+#include "sim/operator.h"
 
 namespace whale::sim {
 namespace {
@@ -157,17 +159,32 @@ void LoseServers(Prng& random, ScenarioOptions* options) {
   options->safety_ns = Pick<int64_t>(random, {4, 8}) * kSecond;
 }
 
+// There are more servers than replicas, and replicas move between them. Drawn
+// apart from the rest, which stays as it is for the other seeds.
+void AddOperator(uint64_t seed, ScenarioOptions* options) {
+  Prng random(seed ^ 0x6f70657261746f72);
+  if (!random.Chance(0.2)) return;
+  ClusterSetup& cluster = options->cluster;
+  cluster.replicas = 2 + random.Below(2);
+  cluster.mirrors = std::min(cluster.mirrors, cluster.replicas - 1);
+  cluster.servers = cluster.replicas + 1 + random.Below(2);
+  options->with_operator = true;
+  options->safety_ns = std::max(options->safety_ns, 4 * kSecond);
+}
+
 class Run {
  public:
   Run(uint64_t seed, FILE* trace) : world_(seed) {
     world_.set_trace(trace);
     options_ = DrawScenario(world_.random());
+    AddOperator(seed, &options_);
     world_.Trace(Describe(options_));
     cluster_ = std::make_unique<Cluster>(&world_, options_.cluster);
     workload_ = std::make_unique<Workload>(cluster_.get(), options_.workload,
                                            &history_);
     faults_ = std::make_unique<Faults>(cluster_.get(), workload_.get(),
                                        options_.faults);
+    operator_ = std::make_unique<Operator>(cluster_.get(), seed);
   }
 
   Report Go();
@@ -183,6 +200,10 @@ class Run {
   bool RunUntil(int64_t limit_ns, Predicate done);
 
   bool FormCluster();
+  bool AddSpareServers();
+  bool FinishMoves();
+  // The servers that hold the key.
+  std::vector<uint32_t> HoldersOf(const std::string& key);
   bool Safety();
   bool Heal();
   bool FinalReads();
@@ -200,6 +221,7 @@ class Run {
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<Workload> workload_;
   std::unique_ptr<Faults> faults_;
+  std::unique_ptr<Operator> operator_;
   Report report_;
   size_t finals_open_ = 0;
   std::string last_refusal_;
@@ -243,7 +265,7 @@ std::string Run::State() {
 
 bool Run::FormCluster() {
   cluster_->coordinator().Start();
-  for (size_t i = 0; i < cluster_->server_count(); ++i) {
+  for (size_t i = 0; i < options_.cluster.Replicas(); ++i) {
     cluster_->StartServer(i);
   }
   const bool formed = RunUntil(30 * kSecond, [this] {
@@ -252,14 +274,44 @@ bool Run::FormCluster() {
     return std::all_of(map->shards().begin(), map->shards().end(),
                        [](const proto::ShardEntry& s) { return s.active(); });
   });
-  if (formed) return true;
+  if (formed) return AddSpareServers();
   return Fails(Result::kLiveness,
                absl::StrCat("the cluster does not form", State()));
+}
+
+bool Run::AddSpareServers() {
+  operator_->AddSpareServers();
+  const bool added = RunUntil(30 * kSecond, [this] {
+    return cluster_->store().servers() ==
+           static_cast<int>(cluster_->server_count());
+  });
+  if (!added) return Fails(Result::kLiveness, "servers cannot be added");
+  for (size_t i = options_.cluster.Replicas(); i < cluster_->server_count();
+       ++i) {
+    cluster_->StartServer(i);
+  }
+  return true;
+}
+
+bool Run::FinishMoves() {
+  if (RunUntil(kFinalNs, [this] { return operator_->Done(); })) return true;
+  return Fails(
+      Result::kLiveness,
+      absl::StrCat("replicas do not get where they shall be", State()));
+}
+
+std::vector<uint32_t> Run::HoldersOf(const std::string& key) {
+  const proto::ClusterMap* map = cluster_->coordinator().map();
+  const uint32_t shard =
+      ShardOfHash(HashKey(key), options_.cluster.shards).value();
+  const auto& members = map->shards(static_cast<int>(shard)).members();
+  return {members.begin(), members.end()};
 }
 
 bool Run::Safety() {
   workload_->Start();
   faults_->Start();
+  if (options_.with_operator) operator_->Start();
   world_.RunUntil(world_.now_ns() + options_.safety_ns);
   if (cluster_->Failure().empty()) return true;
   return Fails(Result::kSafety, cluster_->Failure());
@@ -268,6 +320,7 @@ bool Run::Safety() {
 bool Run::Heal() {
   workload_->Stop();
   faults_->Heal();
+  operator_->Stop();
   if (RunUntil(kQuietNs, [this] { return workload_->Quiet(); })) return true;
   return Fails(Result::kLiveness,
                absl::StrCat("operations never end", State()));
@@ -327,9 +380,9 @@ bool Run::WaitForFinals(const char* what) {
 
 bool Run::FinalReads() {
   for (const std::string& key : workload_->keys()) {
-    for (size_t i = 0; i < cluster_->server_count(); ++i) {
+    for (const uint32_t server : HoldersOf(key)) {
       ++finals_open_;
-      ReadUntilAnswered(key, cluster_->server(i).node());
+      ReadUntilAnswered(key, server);
     }
   }
   return WaitForFinals("reads");
@@ -345,9 +398,9 @@ bool Run::FinalWrites() {
   }
   if (!WaitForFinals("writes")) return false;
   for (const std::string& key : keys) {
-    for (size_t i = 0; i < cluster_->server_count(); ++i) {
+    for (const uint32_t server : HoldersOf(key)) {
       ++finals_open_;
-      ReadUntilAnswered(key, cluster_->server(i).node());
+      ReadUntilAnswered(key, server);
     }
   }
   return WaitForFinals("reads");
@@ -359,10 +412,12 @@ bool Run::LogsAreIdentical() {
   for (uint32_t shard = 0; shard < options_.cluster.shards; ++shard) {
     uint64_t committed = UINT64_MAX;
     std::vector<logstore::Pool*> pools;
-    for (size_t i = 0; i < cluster_->server_count(); ++i) {
-      pools.push_back(cluster_->server(i).pool());
-      const proto::ServerReport& report =
-          cluster_->server(i).server()->last_report();
+    const proto::ClusterMap* map = cluster_->coordinator().map();
+    for (const uint32_t member :
+         map->shards(static_cast<int>(shard)).members()) {
+      ServerNode& server = cluster_->server(member - 1);
+      pools.push_back(server.pool());
+      const proto::ServerReport& report = server.server()->last_report();
       for (const proto::ShardReport& s : report.shards()) {
         if (s.shard() != shard) continue;
         committed = std::min({committed, s.committed(), s.durable()});
@@ -386,8 +441,8 @@ bool Run::Check() {
 }
 
 Report Run::Go() {
-  const bool healthy = FormCluster() && Safety() && Heal() && FinalReads() &&
-                       FinalWrites() && LogsAreIdentical();
+  const bool healthy = FormCluster() && Safety() && Heal() && FinishMoves() &&
+                       FinalReads() && FinalWrites() && LogsAreIdentical();
   // What clients saw counts also where liveness failed.
   if (healthy || report_.result == Result::kLiveness) Check();
   report_.trace_hash = world_.trace_hash();
@@ -396,6 +451,7 @@ Report Run::Go() {
   report_.operations = workload_->operations();
   report_.answered = workload_->answered();
   report_.faults = faults_->counts();
+  report_.plans = operator_->accepted();
   report_.changes = cluster_->store().changes();
   return report_;
 }
@@ -426,7 +482,11 @@ std::string Describe(const ScenarioOptions& options) {
       c.survives == pmem::Survives::kPower ? "power" : "process", ", ",
       options.workload.clients, " clients x ", options.workload.in_flight,
       " on ", options.workload.keys, " keys, values up to ",
-      options.workload.max_value_bytes, "; faults:");
+      options.workload.max_value_bytes,
+      options.with_operator
+          ? absl::StrCat("; ", c.replicas, " replicas, an operator")
+          : "",
+      "; faults:");
   for (size_t i = 0; i < kFaultKinds; ++i) {
     if (options.faults.enabled[i]) {
       absl::StrAppend(&text, " ", FaultName(static_cast<Fault>(i)));

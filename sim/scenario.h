@@ -22,6 +22,7 @@ struct ScenarioOptions {
   WorkloadOptions workload;
   FaultOptions faults;
   int64_t safety_ns = 3 * kSecond;
+  bool with_operator = false;  // who moves replicas meanwhile
 };
 
 // What the seed draws.
@@ -40,6 +41,7 @@ struct Report {
   uint64_t operations = 0;
   uint64_t answered = 0;
   std::array<uint64_t, kFaultKinds> faults{};
+  uint64_t plans = 0;  // of operators, accepted
   SimConfigStore::Changes changes;
 };
 

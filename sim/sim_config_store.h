@@ -47,6 +47,7 @@ class SimConfigStore final : public control::ConfigStore {
     uint64_t stored = 0, left_out = 0, joined = 0, moved = 0;
   };
   const Changes& changes() const { return changes_; }
+  int servers() const { return state_ ? state_->servers_size() : 0; }
 
  private:
   static uint64_t NotIn(const proto::StoredShard& a,

@@ -66,6 +66,7 @@ struct Totals {
   int64_t virtual_ns = 0;
   std::array<uint64_t, whale::sim::kFaultKinds> faults{};
   whale::sim::SimConfigStore::Changes changes;
+  uint64_t plans = 0;
   uint64_t hash = 0;
 
   void Add(const Report& report) {
@@ -79,6 +80,7 @@ struct Totals {
     changes.left_out += report.changes.left_out;
     changes.joined += report.changes.joined;
     changes.moved += report.changes.moved;
+    plans += report.plans;
     hash = hash * 31 + report.trace_hash;
   }
   void Print(double seconds) const {
@@ -92,10 +94,10 @@ struct Totals {
                   whale::sim::FaultName(static_cast<whale::sim::Fault>(i)),
                   faults[i]);
     }
-    std::printf("\nchanges %" PRIu64 ", servers left out %" PRIu64
-                ", taken in %" PRIu64 ", primaries moved %" PRIu64 "\n",
-                changes.stored, changes.left_out, changes.joined,
-                changes.moved);
+    std::printf(
+        "\nchanges %" PRIu64 ", servers left out %" PRIu64 ", taken in %" PRIu64
+        ", primaries moved %" PRIu64 ", operators' requests %" PRIu64 "\n",
+        changes.stored, changes.left_out, changes.joined, changes.moved, plans);
   }
 };
 

@@ -5,10 +5,12 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/status_macros.h"
 #include "control/cluster_client.h"
 #include "tools/cluster_flags.h"
 #include "tools/formation_flags.h"
+#include "tools/moves_text.h"
 #include "tools/program.h"
 
 namespace whale::tools {
@@ -19,14 +21,37 @@ using Reply = absl::StatusOr<proto::AdminReply>;
 struct Flags {
   std::vector<std::string> cluster = {"127.0.0.1:7400"};
   absl::Duration timeout = absl::Seconds(30);
+  absl::Duration interval = absl::Seconds(1);
+  SecurityFlags security;
+  bool wait = false;
+  uint64_t if_epoch = 0;
   std::vector<std::string> arguments;  // numbers, in order
 };
 
-int Finish(const Reply& reply) {
+// Says how far it is, until all that operators asked for is done.
+int WaitForMoves(const Flags& flags, control::ClusterClient& client) {
+  std::string said;
+  while (true) {
+    const auto status = client.GetStatus(flags.timeout);
+    if (!status.ok()) return PrintError(WithCure(status.status()));
+    std::string line = MovesLine(*status);
+    if (line != said) {
+      std::printf("%s\n", line.c_str());
+      std::fflush(stdout);
+      said = std::move(line);
+    }
+    if (MovesDone(*status)) return kExitOk;
+    absl::SleepFor(flags.interval);
+  }
+}
+
+int Finish(const Flags& flags, control::ClusterClient& client,
+           const Reply& reply) {
   if (!reply.ok()) return PrintError(WithCure(reply.status()));
   std::printf("%s\n",
               reply->message().empty() ? "done" : reply->message().c_str());
-  return kExitOk;
+  std::fflush(stdout);
+  return flags.wait ? WaitForMoves(flags, client) : kExitOk;
 }
 
 // A command whose arguments are all numbers.
@@ -35,43 +60,42 @@ struct Simple {
   const char* summary;
   std::vector<const char*> arguments;
   Reply (*call)(control::ClusterClient&, const std::vector<uint32_t>&,
-                absl::Duration);
+                const Flags&);
 };
 
 template <Reply (control::ClusterClient::*method)(const proto::ServerRequest&,
                                                   absl::Duration)>
 Reply CallWithServer(control::ClusterClient& client,
-                     const std::vector<uint32_t>& numbers,
-                     absl::Duration timeout) {
+                     const std::vector<uint32_t>& numbers, const Flags& flags) {
   proto::ServerRequest request;
   request.set_server_id(numbers[0]);
-  return (client.*method)(request, timeout);
+  return (client.*method)(request, flags.timeout);
 }
 
 Reply CallReplace(control::ClusterClient& client,
-                  const std::vector<uint32_t>& numbers,
-                  absl::Duration timeout) {
+                  const std::vector<uint32_t>& numbers, const Flags& flags) {
   proto::ReplaceServerRequest request;
   request.set_server_id(numbers[0]);
   request.set_by_server_id(numbers[1]);
-  return client.ReplaceServer(request, timeout);
+  return client.ReplaceServer(request, flags.timeout);
 }
 
 Reply CallMove(control::ClusterClient& client,
-               const std::vector<uint32_t>& numbers, absl::Duration timeout) {
+               const std::vector<uint32_t>& numbers, const Flags& flags) {
   proto::MoveShardRequest request;
   request.set_shard(numbers[0]);
   request.set_from_server_id(numbers[1]);
   request.set_to_server_id(numbers[2]);
-  return client.MoveShard(request, timeout);
+  request.set_if_epoch(flags.if_epoch);
+  return client.MoveShard(request, flags.timeout);
 }
 
 Reply CallDeclareLost(control::ClusterClient& client,
                       const std::vector<uint32_t>& numbers,
-                      absl::Duration timeout) {
+                      const Flags& flags) {
   proto::DeclareLostRequest request;
   request.set_shard(numbers[0]);
-  return client.DeclareLost(request, timeout);
+  return client.DeclareLost(request, flags.timeout);
 }
 
 const std::vector<Simple>& SimpleCommands() {
@@ -115,16 +139,21 @@ int RunSimple(const Simple& simple, const Flags& flags) {
     }
     numbers.push_back(static_cast<uint32_t>(*number));
   }
-  const absl::Status status = CheckAddresses(flags.cluster);
-  if (!status.ok()) return PrintError(status);
-  control::ClusterClient client(flags.cluster);
-  return Finish(simple.call(client, numbers, flags.timeout));
+  const auto client = OpenCoordinators(flags.cluster, flags.security);
+  if (!client.ok()) return PrintError(client.status());
+  return Finish(flags, **client, simple.call(**client, numbers, flags));
 }
 
 void AddCommonFlags(Options* options, Flags* flags) {
   options->AddList("cluster", &flags->cluster,
                    "coordinators of the cluster, HOST:PORT with commas");
   options->AddDuration("timeout", &flags->timeout, "for the answer");
+  AddSecurityFlags(options, &flags->security);
+}
+
+void AddIfEpoch(Options* options, Flags* flags) {
+  options->AddCount("if-epoch", &flags->if_epoch,
+                    "only if the shards named are in this epoch; 0: in any");
 }
 
 void RegisterSimple(Program& program, const Simple& simple) {
@@ -132,6 +161,10 @@ void RegisterSimple(Program& program, const Simple& simple) {
       program.Add(absl::StrCat("admin ", simple.words), simple.summary);
   auto flags = std::make_shared<Flags>();
   AddCommonFlags(&command.options, flags.get());
+  command.options.AddFlag("wait", &flags->wait,
+                          "say how far it is, until it is done");
+  command.options.AddDuration("interval", &flags->interval, "of --wait");
+  if (simple.call == CallMove) AddIfEpoch(&command.options, flags.get());
   flags->arguments.resize(simple.arguments.size());
   for (size_t i = 0; i < simple.arguments.size(); ++i) {
     command.options.AddArgument(simple.arguments[i], &flags->arguments[i],
@@ -148,6 +181,7 @@ struct PolicyFlags {
   uint64_t window_bytes = 0;
   absl::Duration lease;
   absl::Duration session_lease;
+  uint64_t copy_bytes_per_second = 0;
   uint32_t min_replicas = 0;
   std::vector<std::string> shards;
 };
@@ -168,21 +202,23 @@ proto::Policy Changed(proto::Policy policy, const PolicyFlags& flags) {
   if (options.Given("session-lease")) {
     policy.set_session_lease_us(absl::ToInt64Microseconds(flags.session_lease));
   }
+  if (options.Given("copy-bytes-per-second")) {
+    policy.set_copy_bytes_per_second(flags.copy_bytes_per_second);
+  }
   if (options.Given("min-replicas")) {
     policy.set_min_replicas(flags.min_replicas);
   }
   return policy;
 }
 
-Reply SetPolicy(const PolicyFlags& flags) {
-  WHALE_RETURN_IF_ERROR(CheckAddresses(flags.common.cluster));
+Reply SetPolicy(const PolicyFlags& flags, control::ClusterClient& client) {
   proto::SetPolicyRequest request;
+  request.set_if_epoch(flags.common.if_epoch);
   for (const std::string& text : flags.shards) {
     WHALE_ASSIGN_OR_RETURN(const uint64_t shard,
                            ParseCount(text, 0, control::kMaxShards - 1));
     request.add_shards(static_cast<uint32_t>(shard));
   }
-  control::ClusterClient client(flags.common.cluster);
   WHALE_ASSIGN_OR_RETURN(
       const proto::ClusterMap map,
       client.GetMap(0, absl::ZeroDuration(), flags.common.timeout));
@@ -193,6 +229,13 @@ Reply SetPolicy(const PolicyFlags& flags) {
   }
   *request.mutable_policy() = Changed(map.shards(model).policy(), flags);
   return client.SetPolicy(request, flags.common.timeout);
+}
+
+int RunSetPolicy(const PolicyFlags& flags) {
+  const auto client =
+      OpenCoordinators(flags.common.cluster, flags.common.security);
+  if (!client.ok()) return PrintError(client.status());
+  return Finish(flags.common, **client, SetPolicy(flags, **client));
 }
 
 void RegisterSetPolicy(Program& program) {
@@ -214,11 +257,14 @@ void RegisterSetPolicy(Program& program) {
   options.AddDuration("lease", &flags->lease, "of the servers");
   options.AddDuration("session-lease", &flags->session_lease,
                       "of the clients' sessions");
+  options.AddBytes("copy-bytes-per-second", &flags->copy_bytes_per_second,
+                   "what a server copies of others' logs at most; at once");
+  AddIfEpoch(&options, &flags->common);
   options.AddCount("min-replicas", &flags->min_replicas,
                    "acknowledge no write with fewer", 1, control::kMaxReplicas);
   options.AddList("shards", &flags->shards,
                   "numbers with commas; none: the whole cluster");
-  command.run = [flags] { return Finish(SetPolicy(*flags)); };
+  command.run = [flags] { return RunSetPolicy(*flags); };
 }
 
 }  // namespace

@@ -25,6 +25,9 @@
 namespace whale::tools {
 namespace {
 
+// The memory is for measuring only.
+const control::ClientSecurity kOpen = {.allow_plaintext = true};
+
 constexpr uint32_t kSizes[] = {64, 256, 1024, 4096, 16384, 65536};
 constexpr PersistMethod kMethods[] = {
     PersistMethod::kWrite,     PersistMethod::kWriteThenRead,
@@ -136,8 +139,9 @@ absl::Status RunHere(const Flags& flags) {
 
 absl::Status RunOwner(const Flags& flags) {
   BlockSignals();
-  WHALE_ASSIGN_OR_RETURN(auto exchange, control::MakeSetupExchange(
-                                            {.listen_address = flags.listen}));
+  WHALE_ASSIGN_OR_RETURN(
+      auto exchange, control::MakeSetupExchange(
+                         {.listen_address = flags.listen, .security = kOpen}));
   WHALE_ASSIGN_OR_RETURN(auto owner, MakeEnd(flags, std::move(exchange)));
   std::printf("listening at %s, %s; Ctrl-C ends it\n",
               owner->fabric->address().c_str(),
@@ -157,7 +161,8 @@ absl::Status RunOwner(const Flags& flags) {
 }
 
 absl::Status RunWriter(const Flags& flags) {
-  WHALE_ASSIGN_OR_RETURN(auto exchange, control::MakeSetupExchange({}));
+  WHALE_ASSIGN_OR_RETURN(auto exchange,
+                         control::MakeSetupExchange({.security = kOpen}));
   WHALE_ASSIGN_OR_RETURN(auto writer, MakeEnd(flags, std::move(exchange)));
   return MeasureAll(flags, writer.get(), flags.connect);
 }

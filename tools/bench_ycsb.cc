@@ -302,8 +302,10 @@ class Benchmark {
       : flags_(flags), team_(team), sequence_(flags.run.records) {}
 
   absl::Status Run(const std::string& dir) {
-    control::ClusterClient client(flags_.cluster.cluster);
-    const auto status = client.GetStatus(flags_.cluster.timeout);
+    WHALE_ASSIGN_OR_RETURN(
+        const auto client,
+        OpenCoordinators(flags_.cluster.cluster, flags_.cluster.security));
+    const auto status = client->GetStatus(flags_.cluster.timeout);
     if (!status.ok()) return WithCure(status.status());
     circumstances_ = CircumstancesOf(flags_, *status);
     if (flags_.phase != "run") WHALE_RETURN_IF_ERROR(RunOne(Phase::kLoad));

@@ -46,6 +46,7 @@ void AddClusterFlags(Options* options, ClusterFlags* flags) {
   options->AddString("verbs", &flags->verbs,
                      "verbs: what not to choose by itself, e.g. "
                      "device=mlx5_0,gid-index=3");
+  AddSecurityFlags(options, &flags->security);
 }
 
 absl::Status CheckAddresses(const std::vector<std::string>& addresses) {
@@ -67,9 +68,24 @@ absl::StatusOr<std::unique_ptr<Client>> ConnectTo(const ClusterFlags& flags) {
   options.timeout = flags.timeout;
   options.fabric = flags.fabric;
   options.verbs = flags.verbs;
+  WHALE_ASSIGN_OR_RETURN(const control::ClientSecurity security,
+                         ClientSecurityOf(flags.security));
+  options.tls_ca_file = security.tls.ca;
+  options.tls_certificate_file = security.tls.certificate;
+  options.tls_key_file = security.tls.key;
+  options.token = security.token;
+  options.allow_plaintext = security.allow_plaintext;
   auto client = Client::Connect(options);
   if (!client.ok()) return WithCure(client.status());
   return client;
+}
+
+absl::StatusOr<std::unique_ptr<control::ClusterClient>> OpenCoordinators(
+    const std::vector<std::string>& addresses, const SecurityFlags& security) {
+  WHALE_RETURN_IF_ERROR(CheckAddresses(addresses));
+  WHALE_ASSIGN_OR_RETURN(const control::ClientSecurity own,
+                         ClientSecurityOf(security));
+  return std::make_unique<control::ClusterClient>(addresses, own);
 }
 
 absl::Status WithCure(const absl::Status& status) {

@@ -8,7 +8,9 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "control/cluster_client.h"
 #include "tools/options.h"
+#include "tools/security_flags.h"
 #include "whale/client.h"
 
 namespace whale::tools {
@@ -18,12 +20,16 @@ struct ClusterFlags {
   absl::Duration timeout = absl::Seconds(5);
   std::string fabric = "auto";
   std::string verbs;
+  SecurityFlags security;
 };
 
 void AddClusterFlags(Options* options, ClusterFlags* flags);
 
 // Errors: as Client::Connect; kInvalidArgument (no address, no HOST:PORT).
 absl::StatusOr<std::unique_ptr<Client>> ConnectTo(const ClusterFlags& flags);
+// Calls to the coordinators; the same errors but what they would say.
+absl::StatusOr<std::unique_ptr<control::ClusterClient>> OpenCoordinators(
+    const std::vector<std::string>& addresses, const SecurityFlags& security);
 // Adds to kUnavailable what can be done about it; others stay as they are.
 absl::Status WithCure(const absl::Status& status);
 absl::Status CheckAddresses(const std::vector<std::string>& addresses);

@@ -52,6 +52,9 @@ void SayWhatToTry(const DevCluster& cluster) {
                                 ? ""
                                 : " --cluster " + cluster.coordinator();
   Say("Try, in another terminal:");
+  for (const std::string& line : cluster.ClientEnvironment("admin")) {
+    Say("  export " + line);
+  }
   for (const char* what :
        {"put greeting hello", "get greeting", "status",
         "bench ycsb --workload a --records 100000 --operations 100000"}) {
@@ -134,6 +137,10 @@ void RegisterDev(Program& program) {
   flags->serve.pool_bytes = 512 * kMiB;
   options.AddString("dir", &flags->dev.dir, "where the data lies and stays");
   options.AddCount("port", &flags->dev.port, "of the coordinator", 1);
+  options.AddFlag("allow-plaintext", &flags->dev.allow_plaintext,
+                  "servers on adapters set connections up without TLS");
+  options.AddFlag("tls", &flags->dev.tls,
+                  "TLS and tokens, made by the openssl program in DIR/tls");
   options.AddDuration("start-timeout", &flags->dev.start_timeout,
                       "until all servers serve");
   options.AddString("ready-file", &flags->ready_file,

@@ -67,6 +67,7 @@ absl::Status DevCluster::Prepare() {
   for (uint32_t id = 1; id <= replicas(); ++id) {
     WHALE_RETURN_IF_ERROR(MakeDirectory(ServerDir(dir_, id)));
   }
+  if (options_.tls) WHALE_RETURN_IF_ERROR(security().Make());
   WHALE_RETURN_IF_ERROR(MakeDirectory(dir_ + "/coordinator"));
   return MakeDirectory(dir_ + "/log");
 }
@@ -83,6 +84,12 @@ absl::Status DevCluster::TakeDirectory() {
   dir_ = fs::absolute(options_.dir, error).lexically_normal().string();
   WHALE_ASSIGN_OR_RETURN(lock_, DirectoryLock::Take(dir_));
   return absl::OkStatus();
+}
+
+std::vector<std::string> DevCluster::ClientEnvironment(
+    const std::string& role) const {
+  if (!options_.tls) return {};
+  return security().ClientEnvironment(role);
 }
 
 absl::Status DevCluster::CheckReplicas() {
@@ -105,7 +112,7 @@ absl::Status DevCluster::CheckPorts() const {
                      " leaves no room for the servers' ports above it; choose "
                      "a smaller one"));
   }
-  std::vector<int> ports = {options_.port};
+  std::vector<int> ports = {options_.port, options_.port + kHttpPortOffset - 1};
   for (uint32_t i = 0; i < replicas(); ++i) {
     ports.push_back(static_cast<int>(options_.port + kHttpPortOffset + i));
   }
@@ -117,7 +124,7 @@ absl::Status DevCluster::CheckPorts() const {
           status.code(),
           absl::StrCat(status.message(), " (--port; a cluster of ", replicas(),
                        " uses ports ", options_.port, " and ",
-                       options_.port + kHttpPortOffset, " to ",
+                       options_.port + kHttpPortOffset - 1, " to ",
                        options_.port + kHttpPortOffset + replicas() - 1, ")"));
     }
   }
@@ -137,11 +144,20 @@ void DevCluster::AddMembers() {
   Member& coordinator = members_.emplace_back();
   coordinator.name = "coordinator";
   coordinator.log_path = dir_ + "/log/coordinator.log";
-  coordinator.arguments = {"coordinator", "--store",
+  coordinator.arguments = {"coordinator",
+                           "--store",
                            absl::StrCat("file:", dir_, "/coordinator"),
-                           "--port", absl::StrCat(options_.port)};
+                           "--port",
+                           absl::StrCat(options_.port),
+                           "--http-port",
+                           absl::StrCat(options_.port + kHttpPortOffset - 1)};
   for (std::string& argument : FormationArguments(options_.cluster)) {
     coordinator.arguments.push_back(std::move(argument));
+  }
+  if (options_.tls) {
+    for (std::string& argument : security().CoordinatorArguments()) {
+      coordinator.arguments.push_back(std::move(argument));
+    }
   }
   for (uint32_t id = 1; id <= replicas(); ++id) {
     Member& server = members_.emplace_back();
@@ -163,6 +179,13 @@ void DevCluster::AddMembers() {
     server.arguments.insert(server.arguments.end(),
                             options_.serve_arguments.begin(),
                             options_.serve_arguments.end());
+    if (options_.allow_plaintext) {
+      server.arguments.emplace_back("--allow-plaintext");
+    }
+    if (!options_.tls) continue;
+    for (std::string& argument : security().ServerArguments()) {
+      server.arguments.push_back(std::move(argument));
+    }
   }
 }
 

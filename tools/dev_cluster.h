@@ -21,6 +21,7 @@
 #include "absl/time/time.h"
 #include "control/options.h"
 #include "tools/child_process.h"
+#include "tools/dev_security.h"
 #include "tools/private_directory.h"
 
 namespace whale::tools {
@@ -33,6 +34,8 @@ struct DevOptions {
   uint16_t port = 7400;
   control::ClusterOptions cluster;
   bool replicas_given = false;
+  bool allow_plaintext = false;  // on addresses of adapters
+  bool tls = false;              // certificates and tokens are made, in DIR/tls
   std::vector<std::string> serve_arguments;  // passed on to every server
   uint64_t pool_bytes = 0;
   absl::Duration start_timeout = absl::Seconds(120);
@@ -56,6 +59,8 @@ class DevCluster {
   void Stop();
 
   const std::string& dir() const { return dir_; }
+  // What a client with this role needs in its environment; none without TLS.
+  std::vector<std::string> ClientEnvironment(const std::string& role) const;
   bool dir_is_private() const { return private_ != nullptr; }
   std::string coordinator() const;
   std::string http_address(uint32_t server) const;
@@ -76,6 +81,7 @@ class DevCluster {
   absl::Status Prepare();
   absl::Status TakeDirectory();
   absl::Status CheckReplicas();
+  DevSecurity security() const { return DevSecurity(dir_ + "/tls"); }
   absl::Status CheckPorts() const;
   absl::Status CheckPoolSpace() const;
   void AddMembers();

@@ -81,6 +81,7 @@ void RegisterDoctor(Program& program) {
                   "coordinators of a cluster that shall answer");
   options.AddDuration("timeout", &flags->doctor.timeout,
                       "for each answer of the cluster");
+  AddSecurityFlags(&options, &flags->doctor.security);
   options.AddString("fabric", &flags->doctor.fabric, "network to its servers");
   options.AddFlag("json", &flags->json, "print JSON");
   command.run = [flags] { return Run(flags->doctor, flags->json); };

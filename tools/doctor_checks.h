@@ -12,6 +12,7 @@
 
 #include "absl/time/time.h"
 #include "fabric/verbs/device.h"
+#include "tools/security_flags.h"
 
 namespace whale::tools {
 
@@ -30,6 +31,7 @@ struct DoctorFlags {
   absl::Duration timeout = absl::Seconds(5);
   std::string fabric = "auto";
   std::string verbs;
+  SecurityFlags security;
   uint64_t pool_bytes = 512ull << 20;
   uint32_t replicas = 3;
   std::string dir = "/dev/shm";

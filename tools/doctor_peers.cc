@@ -85,12 +85,15 @@ void CheckPeers(const DoctorFlags& flags, Findings* findings) {
     reachable |= findings->back().verdict == Verdict::kOk;
   }
   if (!reachable) return;
-  control::ClusterClient control(flags.cluster);
-  const auto status = control.GetStatus(flags.timeout);
+  const auto control = OpenCoordinators(flags.cluster, flags.security);
+  const auto status =
+      control.ok() ? (*control)->GetStatus(flags.timeout)
+                   : absl::StatusOr<proto::ClusterStatus>(control.status());
   const auto client = ConnectTo({.cluster = flags.cluster,
                                  .timeout = flags.timeout,
                                  .fabric = flags.fabric,
-                                 .verbs = flags.verbs});
+                                 .verbs = flags.verbs,
+                                 .security = flags.security});
   for (const absl::Status& failed : {status.status(), client.status()}) {
     if (failed.ok()) continue;
     findings->push_back({"cluster", Verdict::kProblem,

@@ -50,10 +50,12 @@ absl::StatusOr<std::string> ListenAddress(const std::string& given,
 
 absl::StatusOr<OpenedFabric> OpenVerbs(const ServeFlags& flags,
                                        fabric::VerbsOptions options,
+                                       const control::ClientSecurity& security,
                                        pmem::PersistenceDomain* domain) {
   WHALE_ASSIGN_OR_RETURN(const std::string host,
                          fabric::VerbsHostAddress(options));
   control::SetupExchangeOptions setup;
+  setup.security = security;
   WHALE_ASSIGN_OR_RETURN(setup.listen_address,
                          ListenAddress(flags.fabric_listen, host));
   WHALE_ASSIGN_OR_RETURN(auto exchange, control::MakeSetupExchange(setup));
@@ -81,14 +83,13 @@ absl::StatusOr<OpenedFabric> OpenVerbs(const ServeFlags& flags,
 
 }  // namespace
 
-absl::StatusOr<OpenedFabric> OpenServerFabric(const ServeFlags& flags,
-                                              const std::string& run_dir,
-                                              uint32_t server,
-                                              pmem::PersistenceDomain* domain) {
+absl::StatusOr<OpenedFabric> OpenServerFabric(
+    const ServeFlags& flags, const std::string& run_dir, uint32_t server,
+    const control::ClientSecurity& security, pmem::PersistenceDomain* domain) {
   WHALE_ASSIGN_OR_RETURN(const fabric::VerbsOptions verbs,
                          fabric::ParseVerbsOptions(flags.verbs));
   if (flags.fabric == "shm") return OpenShm(run_dir, server);
-  if (flags.fabric == "verbs") return OpenVerbs(flags, verbs, domain);
+  if (flags.fabric == "verbs") return OpenVerbs(flags, verbs, security, domain);
   if (flags.fabric != "auto") {
     return absl::InvalidArgumentError(
         absl::StrCat("--fabric: \"", flags.fabric,
@@ -101,7 +102,7 @@ absl::StatusOr<OpenedFabric> OpenServerFabric(const ServeFlags& flags,
           : absl::StrCat("fabric auto: shm, which reaches processes of this "
                          "machine only; no ",
                          usable.message()));
-  return usable.ok() ? OpenVerbs(flags, verbs, domain)
+  return usable.ok() ? OpenVerbs(flags, verbs, security, domain)
                      : OpenShm(run_dir, server);
 }
 

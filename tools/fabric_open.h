@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "control/security.h"
 #include "fabric/fabric.h"
 #include "fabric/verbs/verbs_fabric.h"
 #include "pmem/domain.h"
@@ -26,10 +27,9 @@ struct OpenedFabric {
 // `flags.fabric` is shm, verbs or auto. auto takes verbs where this machine has
 // an active port, else shm, and logs which and why; the others are taken or it
 // fails. `run_dir`: for sockets, made if need be. `domain` outlives the fabric.
-absl::StatusOr<OpenedFabric> OpenServerFabric(const ServeFlags& flags,
-                                              const std::string& run_dir,
-                                              uint32_t server,
-                                              pmem::PersistenceDomain* domain);
+absl::StatusOr<OpenedFabric> OpenServerFabric(
+    const ServeFlags& flags, const std::string& run_dir, uint32_t server,
+    const control::ClientSecurity& security, pmem::PersistenceDomain* domain);
 
 }  // namespace whale::tools
 

@@ -52,6 +52,8 @@ void AddFormationFlags(Options* options, control::ClusterOptions* cluster) {
                   "a server unheard of for so long is out");
   AddMicroseconds(options, "session-lease", "60s", &cluster->session_lease_us,
                   "a client's session unheard of for so long ends");
+  options->AddBytes("copy-bytes-per-second", &cluster->copy_bytes_per_second,
+                    "what a server copies of others' logs at most");
   options->Add("min-replicas", "N|auto", "auto",
                "acknowledge no write with fewer; auto is 2 of 3 or more",
                [cluster](std::string_view text) -> absl::Status {
@@ -90,6 +92,8 @@ std::vector<std::string> FormationArguments(
           absl::StrCat(cluster.lease_us, "us"),
           "--session-lease",
           absl::StrCat(cluster.session_lease_us, "us"),
+          "--copy-bytes-per-second",
+          number(cluster.copy_bytes_per_second),
           "--min-replicas",
           optional(cluster.min_replicas),
           "--primaries-on",

@@ -21,6 +21,8 @@ absl::Status Serve(const ServeOptions& options) {
         "a server needs --id (1, 2, ..) and --dir (where its pool lies)");
   }
   WHALE_RETURN_IF_ERROR(CheckAddresses(options.coordinators));
+  // Before a pool is made.
+  WHALE_RETURN_IF_ERROR(ClientSecurityOf(options.security).status());
   WHALE_RETURN_IF_ERROR(
       StartLogging(options.flags.log, absl::StrCat("server ", options.id)));
   BlockSignals();
@@ -53,6 +55,7 @@ void RegisterServe(Program& program) {
   options.AddCount("shards", &flags->shards,
                    "of the cluster, when a pool is made", 1,
                    control::kMaxShards);
+  AddSecurityFlags(&options, &flags->security);
   AddServeFlags(&options, &flags->flags);
   command.run = [flags] { return Run(*flags); };
 }

@@ -51,9 +51,11 @@ absl::Status ServeProcess::OpenStore() {
 }
 
 absl::Status ServeProcess::OpenFabric() {
-  WHALE_ASSIGN_OR_RETURN(fabric_,
-                         OpenServerFabric(options_.flags, options_.dir + "/run",
-                                          options_.id, &store_.pool->domain()));
+  WHALE_ASSIGN_OR_RETURN(const control::ClientSecurity security,
+                         ClientSecurityOf(options_.security));
+  WHALE_ASSIGN_OR_RETURN(
+      fabric_, OpenServerFabric(options_.flags, options_.dir + "/run",
+                                options_.id, security, &store_.pool->domain()));
   return absl::OkStatus();
 }
 
@@ -65,6 +67,10 @@ absl::Status ServeProcess::StartServer() {
   control::ControlClientOptions control;
   control.coordinators = options_.coordinators;
   control.jitter_seed = RandomNumber();
+  WHALE_ASSIGN_OR_RETURN(control.security, ClientSecurityOf(options_.security));
+  // Before anything is started, not once in a while in the log.
+  WHALE_RETURN_IF_ERROR(
+      control::CheckChannels(control.security, control.coordinators));
   control_ = std::make_unique<control::ControlClient>(
       control, [this](const proto::Directive& d) { loop_->Post(d); });
   link_ = std::make_unique<Link>(control_.get());

@@ -22,6 +22,7 @@
 #include "tools/http_endpoint.h"
 #include "tools/pool_open.h"
 #include "tools/private_directory.h"
+#include "tools/security_flags.h"
 #include "tools/serve_flags.h"
 #include "tools/worker_loop.h"
 
@@ -32,6 +33,7 @@ struct ServeOptions {
   uint32_t id = 0;
   std::string dir;
   std::vector<std::string> coordinators;
+  SecurityFlags security;
   std::string http_host = "127.0.0.1";
   uint16_t http_port = 7410;
   uint32_t shards = 0;  // of a pool that is made

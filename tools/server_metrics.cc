@@ -1,13 +1,8 @@
 #include "tools/server_metrics.h"
 
-#include <prometheus/metric_family.h>
-#include <prometheus/text_serializer.h>
-
-#include <sstream>
-#include <vector>
-
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "tools/metric_families.h"
 
 namespace whale::tools {
 namespace {
@@ -15,34 +10,7 @@ namespace {
 using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
-using Labels = std::vector<ClientMetric::Label>;
-
-// Collects families in order.
-class Families {
- public:
-  MetricFamily& Family(const std::string& name, const std::string& help,
-                       MetricType type) {
-    MetricFamily& family = families_.emplace_back();
-    family.name = "whale_" + name;
-    family.help = help;
-    family.type = type;
-    return family;
-  }
-  static void Add(MetricFamily& family, double value, Labels labels = {}) {
-    ClientMetric& metric = family.metric.emplace_back();
-    metric.label = std::move(labels);
-    metric.counter.value = value;
-    metric.gauge.value = value;
-  }
-  std::string Text() const {
-    std::ostringstream out;
-    prometheus::TextSerializer().Serialize(out, families_);
-    return out.str();
-  }
-
- private:
-  std::vector<MetricFamily> families_;
-};
+using Families = MetricFamilies;
 
 void AddCounters(const node::Server::Counters& c, Families* families) {
   MetricFamily& requests = families->Family(
@@ -81,6 +49,9 @@ void AddCounters(const node::Server::Counters& c, Families* families) {
           c.delivered_bytes);
   counter("delivered_metadata_total", "Metadata records delivered",
           c.delivered_metadata);
+  counter("copied_bytes_total",
+          "Bytes copied of other servers' logs, to become a replica",
+          c.copied_bytes);
   counter("chain_bytes_total", "Bytes sent along the chain", c.chain_bytes);
   counter("bad_messages_total", "Messages that broke the rules",
           c.bad_messages);
@@ -233,6 +204,11 @@ std::string WhyNotReady(const proto::ServerReport& report) {
   if (!report.note().empty()) return report.note();
   if (report.shards().empty()) return "no shard is assigned to this server yet";
   for (const proto::ShardReport& shard : report.shards()) {
+    // No replica of it is here, nor shall be.
+    if (shard.phase() == proto::SHARD_ABSENT ||
+        shard.phase() == proto::SHARD_RELEASED) {
+      continue;
+    }
     if (shard.phase() != proto::SHARD_ACTIVE) {
       return absl::StrCat(
           "shard ", shard.shard(), " is ",

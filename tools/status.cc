@@ -19,6 +19,7 @@ struct Flags {
   std::vector<std::string> cluster = {"127.0.0.1:7400"};
   absl::Duration timeout = absl::Seconds(5);
   absl::Duration interval = absl::Seconds(1);
+  SecurityFlags security;
   bool watch = false;
   bool json = false;
   bool stages = false;
@@ -37,11 +38,10 @@ absl::Status PrintOnce(control::ClusterClient& client, const Flags& flags) {
 }
 
 int Run(const Flags& flags) {
-  const absl::Status addresses = CheckAddresses(flags.cluster);
-  if (!addresses.ok()) return PrintError(addresses);
-  control::ClusterClient client(flags.cluster);
+  const auto client = OpenCoordinators(flags.cluster, flags.security);
+  if (!client.ok()) return PrintError(client.status());
   while (true) {
-    const absl::Status status = PrintOnce(client, flags);
+    const absl::Status status = PrintOnce(**client, flags);
     if (!status.ok()) {
       const int code = PrintError(status);
       if (!flags.watch) return code;
@@ -63,6 +63,7 @@ void RegisterStatus(Program& program) {
   command.options.AddList("cluster", &flags->cluster,
                           "coordinators of the cluster, HOST:PORT with commas");
   command.options.AddDuration("timeout", &flags->timeout, "for the answer");
+  AddSecurityFlags(&command.options, &flags->security);
   command.options.AddFlag("watch", &flags->watch, "again and again");
   command.options.AddDuration("interval", &flags->interval, "of --watch");
   command.options.AddFlag("stages", &flags->stages,

@@ -6,6 +6,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "tools/moves_text.h"
 #include "tools/table.h"
 
 namespace whale::tools {
@@ -186,7 +187,9 @@ Json ShardJson(const proto::ClusterStatus& status,
                  {"window_bytes", policy.window_bytes()},
                  {"lease_us", policy.lease_us()},
                  {"session_lease_us", policy.session_lease_us()},
+                 {"copy_bytes_per_second", policy.copy_bytes_per_second()},
                  {"min_replicas", policy.min_replicas()}}},
+               {"placed", shard.placed()},
                {"replicas", Json::array()}};
   for (int i = 0; i < shard.members_size(); ++i) {
     json["replicas"].push_back(ReplicaJson(status, shard, i));
@@ -220,6 +223,16 @@ Json ServerJson(const proto::ClusterStatus& status,
         {"p99_ns", stage.p99_ns()},   {"max_ns", stage.max_ns()}};
   }
   return json;
+}
+
+Json MoveJson(const proto::ShardMove& move) {
+  return {{"shard", move.shard()},
+          {"server", move.server_id()},
+          {"leaving", move.leaving()},
+          {"copied_bytes", move.copied_bytes()},
+          {"total_bytes", move.total_bytes()},
+          {"bytes_per_second", move.bytes_per_second()},
+          {"waits_for", move.waits_for()}};
 }
 
 }  // namespace
@@ -281,6 +294,8 @@ std::string StatusText(const proto::ClusterStatus& status) {
   if (map.shards_size() > 0) {
     absl::StrAppend(&text, "\n", ShardsText(status));
   }
+  const std::string moves = MovesText(status);
+  if (!moves.empty()) absl::StrAppend(&text, "\n", moves);
   return text;
 }
 
@@ -316,7 +331,13 @@ std::string StatusJson(const proto::ClusterStatus& status) {
                {"all_active", AllActive(status)},
                {"warnings", Json::array()},
                {"servers", Json::array()},
-               {"shards", Json::array()}};
+               {"shards", Json::array()},
+               {"moves", Json::array()},
+               {"removing", status.removing()},
+               {"drained", status.drained()}};
+  for (const proto::ShardMove& move : status.moves()) {
+    json["moves"].push_back(MoveJson(move));
+  }
   for (const std::string& w : status.warnings()) json["warnings"].push_back(w);
   for (const auto& server : map.servers()) {
     json["servers"].push_back(ServerJson(status, server));

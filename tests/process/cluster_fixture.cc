@@ -201,6 +201,24 @@ std::unique_ptr<Client> Cluster::Connect(absl::Duration timeout) const {
   return connected ? *std::move(client) : nullptr;
 }
 
+std::unique_ptr<ChildProcess> Cluster::StartServer(uint32_t number) const {
+  constexpr uint32_t kHttpPortOffset = 9;  // as whale dev has it
+  std::vector<std::string> command = {
+      WHALE_PROGRAM,   "serve",
+      "--id",          std::to_string(number),
+      "--dir",         folder_ + "/data/server-" + std::to_string(number),
+      "--coordinator", coordinator(),
+      "--http-port",   std::to_string(port_ + kHttpPortOffset + number),
+      "--pool-bytes",  "512MiB"};
+  // Of the flags of `whale dev` these are for servers.
+  for (size_t i = 0; i + 1 < dev_arguments_.size(); i += 2) {
+    if (dev_arguments_[i] != "--shards") continue;
+    command.insert(command.end(), {dev_arguments_[i], dev_arguments_[i + 1]});
+  }
+  return std::make_unique<ChildProcess>(
+      command, tag_, folder_ + "/server-" + std::to_string(number));
+}
+
 std::unique_ptr<ChildProcess> Cluster::StartClient(
     std::vector<std::string> arguments) const {
   arguments.insert(arguments.begin(),

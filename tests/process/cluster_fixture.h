@@ -62,6 +62,9 @@ class Cluster {
   // Connects, trying until the cluster answers; fails the test otherwise.
   std::unique_ptr<Client> Connect(
       absl::Duration timeout = absl::Seconds(20)) const;
+  // Starts one more server, which `whale dev` knows nothing of; `number` is not
+  // one of its own.
+  std::unique_ptr<ChildProcess> StartServer(uint32_t number) const;
   // Starts a client process (client_process.cc) with these arguments.
   std::unique_ptr<ChildProcess> StartClient(
       std::vector<std::string> arguments) const;

@@ -60,6 +60,12 @@ struct ClientOptions {
   // Registered memory for values that do not fit into a message. Bounds how
   // many of them are on their way at a time; more wait.
   uint64_t buffer_bytes = 16 << 20;
+  // PEM files for TLS to the coordinators: who signed theirs, own certificate
+  // and its key; all empty: plaintext, on loopback only unless that is allowed.
+  std::string tls_ca_file, tls_certificate_file, tls_key_file;
+  bool allow_plaintext = false;
+  // What this client may do; empty where the coordinators ask for none.
+  std::string token;
 };
 
 enum class Durability {
