@@ -144,6 +144,11 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> ServerCredentialsOf(
   return grpc::SslServerCredentials(options);
 }
 
+bool ShowsToken(const grpc::ServerContextBase& context,
+                const std::string& token) {
+  return TokenOf(context) == token;
+}
+
 absl::StatusOr<Guard> Guard::Create(const ServerSecurity& security,
                                     const std::string& address) {
   WHALE_RETURN_IF_ERROR(CheckSecurity(security, address));

@@ -39,6 +39,10 @@ class ChannelMaker {
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> ServerCredentialsOf(
     const TlsFiles& tls);
 
+// Whether the caller has shown this token.
+bool ShowsToken(const grpc::ServerContextBase& context,
+                const std::string& token);
+
 // Decides who may call a server.
 class Guard {
  public:

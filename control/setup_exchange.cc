@@ -156,7 +156,9 @@ class SetupStream : public SetupCall {
   }
   void OnRead(bool ok) {
     if (ok && ++messages_ <= kMostMessagesOfACall) {
-      inbox_->Push({Exchange::Kind::kMessage, id_, incoming_.body()});
+      inbox_->Push({.kind = Exchange::Kind::kMessage,
+                    .call = id_,
+                    .text = incoming_.body()});
       StartReading(&incoming_);
       return;
     }
@@ -176,7 +178,8 @@ class SetupStream : public SetupCall {
   }
   // gRPC is done with it.
   void Ended(std::string why) {
-    inbox_->Push({Exchange::Kind::kEnded, id_, std::move(why)});
+    inbox_->Push(
+        {.kind = Exchange::Kind::kEnded, .call = id_, .text = std::move(why)});
     inbox_->EndStream();
   }
   uint64_t id() const { return id_; }
@@ -227,10 +230,13 @@ class CalledStream final
  public:
   using SetupStream::SetupStream;
 
-  void Open(const std::string& peer) {
+  void Open(const std::string& peer, bool is_server) {
     self_ = shared_from_this();
     const uint64_t id = inbox()->Add(self_);
-    inbox()->Push({Exchange::Kind::kCalled, id, peer});
+    inbox()->Push({.kind = Exchange::Kind::kCalled,
+                   .call = id,
+                   .text = peer,
+                   .is_server = is_server});
     Begin(id);
   }
   void OnReadDone(bool ok) override { OnRead(ok); }
@@ -256,8 +262,10 @@ class CallingStream final
  public:
   using SetupStream::SetupStream;
 
-  uint64_t Open(std::shared_ptr<grpc::Channel> channel) {
+  uint64_t Open(std::shared_ptr<grpc::Channel> channel,
+                const ChannelMaker& maker) {
     self_ = shared_from_this();
+    maker.Authorize(&context_);
     stub_ = proto::FabricSetup::NewStub(std::move(channel));
     stub_->async()->Open(&context_, this);
     const uint64_t id = inbox()->Add(self_);
@@ -290,26 +298,29 @@ class CallingStream final
 
 class SetupService final : public proto::FabricSetup::CallbackService {
  public:
-  explicit SetupService(std::shared_ptr<SetupInbox> inbox)
-      : inbox_(std::move(inbox)) {}
+  // `token`: by which servers know each other; empty: they need none.
+  SetupService(std::shared_ptr<SetupInbox> inbox, std::string token)
+      : inbox_(std::move(inbox)), token_(std::move(token)) {}
 
   grpc::ServerBidiReactor<SetupFrame, SetupFrame>* Open(
       grpc::CallbackServerContext* context) override {
     auto stream = std::make_shared<CalledStream>(inbox_);
-    stream->Open(context->peer());
+    stream->Open(context->peer(),
+                 token_.empty() || ShowsToken(*context, token_));
     return stream.get();
   }
 
  private:
   const std::shared_ptr<SetupInbox> inbox_;
+  const std::string token_;
 };
 
 class GrpcExchange final : public Exchange {
  public:
-  explicit GrpcExchange(ChannelMaker maker)
+  GrpcExchange(ChannelMaker maker, std::string token)
       : maker_(std::move(maker)),
         inbox_(std::make_shared<SetupInbox>()),
-        service_(inbox_) {}
+        service_(inbox_, std::move(token)) {}
   ~GrpcExchange() override {
     inbox_->Shut();
     for (const auto& call : inbox_->ForgetAll()) call->End();
@@ -365,7 +376,7 @@ class GrpcExchange final : public Exchange {
       channel =
           opened.ok() ? *std::move(opened) : OpenChannel(address, nullptr);
     }
-    return std::make_shared<CallingStream>(inbox_)->Open(channel);
+    return std::make_shared<CallingStream>(inbox_)->Open(channel, maker_);
   }
   void Send(uint64_t call, std::string message) override {
     if (const auto stream = inbox_->Find(call)) {
@@ -393,7 +404,8 @@ absl::StatusOr<std::unique_ptr<fabric::Exchange>> MakeSetupExchange(
     const SetupExchangeOptions& options) {
   WHALE_ASSIGN_OR_RETURN(ChannelMaker maker,
                          ChannelMaker::Create(options.security));
-  auto exchange = std::make_unique<GrpcExchange>(std::move(maker));
+  auto exchange =
+      std::make_unique<GrpcExchange>(std::move(maker), options.security.token);
   if (!options.listen_address.empty()) {
     const absl::Status status = exchange->Listen(options);
     if (!status.ok()) return status;

@@ -22,7 +22,8 @@ struct SetupExchangeOptions {
   std::string listen_address;
   // What peers are told instead of the host listened on; empty: that one.
   std::string advertised_host;
-  // Certificates for both directions; peers need none but those.
+  // For both directions. Peers need a certificate that fits; who also shows
+  // the same token is taken for a server of the cluster.
   ClientSecurity security;
 };
 

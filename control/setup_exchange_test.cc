@@ -18,8 +18,9 @@ using Kind = Exchange::Kind;
 // An exchange whose events are waited for.
 class Side {
  public:
-  explicit Side(const std::string& listen) {
-    auto made = MakeSetupExchange({.listen_address = listen});
+  explicit Side(const std::string& listen, const std::string& token = "") {
+    auto made = MakeSetupExchange(
+        {.listen_address = listen, .security = {.token = token}});
     EXPECT_TRUE(made.ok()) << made.status();
     exchange = *std::move(made);
     exchange->SetWake([this] {
@@ -112,6 +113,21 @@ TEST(SetupExchange, CallingNobodyEnds) {
   EXPECT_EQ(ended.kind, Kind::kEnded);
   EXPECT_EQ(ended.call, call);
   EXPECT_FALSE(ended.text.empty());
+}
+
+// Clients have another token, or none.
+TEST(SetupExchange, ServersAreKnownByTheirToken) {
+  Side server("127.0.0.1:0", "of servers");
+  for (const std::string token : {"of servers", "of clients", ""}) {
+    Side peer("", token);
+    peer.exchange->Call(server.exchange->address());
+    Exchange::Event event;
+    while (event.kind != Kind::kCalled) event = server.Next();
+    EXPECT_EQ(event.is_server, token == "of servers") << token;
+  }
+  Side open("127.0.0.1:0"), peer("");
+  peer.exchange->Call(open.exchange->address());
+  EXPECT_TRUE(open.Next().is_server) << "where there are no tokens";
 }
 
 // A stranger that floods the stream is cut off.

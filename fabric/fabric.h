@@ -156,6 +156,9 @@ struct Event {
   EventKind kind = EventKind::kCompleted;
   Outcome outcome = Outcome::kOk;
   Opcode opcode = Opcode::kWrite;  // of kCompleted
+  // kConnectRequest: the peer may be a server of the cluster. A provider that
+  // can tell by the peer's credentials says so; the others trust all alike.
+  bool from_server = true;
   ConnectionId connection;
   uint64_t cookie = 0;
   uint32_t immediate = 0;

@@ -192,7 +192,12 @@ void Server::Impl::OnConnectRequest(const fabric::Event& event) {
     clients_.OnConnectRequest(event);
   } else if (hello.purpose == wire::Purpose::kDelivery ||
              hello.purpose == wire::Purpose::kChain) {
-    peers_.OnConnectRequest(event, hello);
+    if (event.from_server) {
+      peers_.OnConnectRequest(event, hello);
+    } else {
+      context_.fabric->Reject(event.connection,
+                              "this needs the token of a server");
+    }
   } else {
     context_.fabric->Reject(event.connection, "unknown purpose");
   }

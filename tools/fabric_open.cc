@@ -29,7 +29,9 @@ absl::StatusOr<OpenedFabric> OpenShm(const std::string& run_dir,
 absl::StatusOr<std::string> ListenAddress(const std::string& given,
                                           const std::string& host) {
   if (!given.empty()) {
-    const auto parsed = ParseHostPort(given);
+    // Port 0 stands for any that is free.
+    const bool any_port = absl::EndsWith(given, ":0");
+    const auto parsed = ParseHostPort(any_port ? given + "1" : given);
     if (!parsed.ok()) return parsed.status();
     return given;
   }

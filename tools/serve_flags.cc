@@ -41,15 +41,24 @@ void AddServeFlags(Options* options, ServeFlags* flags) {
 
 std::vector<std::string> ServeArguments(const ServeFlags& flags) {
   std::vector<std::string> arguments = {
-      "--segment-bytes", absl::StrCat(flags.segment_bytes),
-      "--ring-slots",    absl::StrCat(flags.ring_slots),
-      "--fabric",        flags.fabric,
-      "--fabric-listen", flags.fabric_listen,
-      "--verbs",         flags.verbs,
-      "--domain",        flags.domain,
-      "--spin",          absl::FormatDuration(flags.spin),
-      "--log-level",     flags.log.level,
-      "--log-format",    flags.log.format};
+      "--segment-bytes",
+      absl::StrCat(flags.segment_bytes),
+      "--ring-slots",
+      absl::StrCat(flags.ring_slots),
+      "--fabric",
+      flags.fabric,
+      "--fabric-listen",
+      flags.fabric_listen.empty() ? "127.0.0.1:0" : flags.fabric_listen,
+      "--verbs",
+      flags.verbs,
+      "--domain",
+      flags.domain,
+      "--spin",
+      absl::FormatDuration(flags.spin),
+      "--log-level",
+      flags.log.level,
+      "--log-format",
+      flags.log.format};
   if (flags.allow_non_dax) arguments.emplace_back("--allow-non-dax");
   return arguments;
 }

@@ -30,7 +30,8 @@ struct ServeFlags {
 void AddServeFlags(Options* options, ServeFlags* flags);
 // Only those on pool and worker, for commands that have the others already.
 void AddPoolFlags(Options* options, ServeFlags* flags);
-// All but the pool's size, as arguments of `whale serve`.
+// All but the pool's size, as arguments of `whale serve` for servers of this
+// machine: connections are set up over loopback.
 std::vector<std::string> ServeArguments(const ServeFlags& flags);
 
 }  // namespace whale::tools

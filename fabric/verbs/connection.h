@@ -51,6 +51,7 @@ struct Connection {
   std::string name;      // for messages: whom it leads to
   SetupMessage peer;
   std::string peer_hello;
+  bool peer_is_server = false;  // by its credentials
 
   // Send buffers: the message ring, the target of flushing READs, flush
   // messages. Before the queue pair, so that they outlive it.

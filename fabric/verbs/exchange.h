@@ -34,6 +34,7 @@ class Exchange {
     Kind kind = Kind::kMessage;
     uint64_t call = 0;  // never used twice
     std::string text;
+    bool is_server = false;  // kCalled: by the peer's credentials
   };
 
   virtual ~Exchange() = default;

@@ -51,12 +51,17 @@ class LocalExchange final : public Exchange {
     const uint64_t call = hub_->next_call++ * 2;
     const auto found = hub_->by_name.find(address);
     if (found == hub_->by_name.end()) {
-      Push({Kind::kEnded, call, absl::StrCat("nobody listens at ", address)});
+      Push({.kind = Kind::kEnded,
+            .call = call,
+            .text = absl::StrCat("nobody listens at ", address)});
       return call;
     }
     hub_->by_call[call] = this;
     hub_->by_call[call ^ 1] = found->second;
-    Tell(call ^ 1, Kind::kCalled, name_);
+    found->second->Push({.kind = Kind::kCalled,
+                         .call = call ^ 1,
+                         .text = name_,
+                         .is_server = true});
     return call;
   }
 
@@ -91,7 +96,7 @@ class LocalExchange final : public Exchange {
   void Tell(uint64_t call, Kind kind, std::string text) {
     const auto found = hub_->by_call.find(call);
     if (found == hub_->by_call.end()) return;
-    found->second->Push({kind, call, std::move(text)});
+    found->second->Push({.kind = kind, .call = call, .text = std::move(text)});
   }
 
   const std::shared_ptr<LocalExchangeHub::State> hub_;

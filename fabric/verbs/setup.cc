@@ -65,6 +65,7 @@ void VerbsFabricImpl::OnCalled(const Exchange::Event& event) {
   c->state = State::kIncoming;
   c->call = event.call;
   c->name = event.text;
+  c->peer_is_server = event.is_server;
   by_call_[event.call] = c;
 }
 
@@ -97,8 +98,9 @@ void VerbsFabricImpl::OnHello(Connection& c, const ReceivedSetup& received) {
   c.state = State::kRequested;
   c.peer = received.message;
   c.peer_hello = received.text;
-  PushQueued(EventKind::kConnectRequest, c.id).payload =
-      std::make_unique<std::string>(received.text);
+  Queued& request = PushQueued(EventKind::kConnectRequest, c.id);
+  request.event.from_server = c.peer_is_server;
+  request.payload = std::make_unique<std::string>(received.text);
 }
 
 void VerbsFabricImpl::OnAccept(Connection& c, const ReceivedSetup& received) {
