@@ -15,7 +15,7 @@ using metadata_mcast::PendingRecord;
 namespace {
 
 // As many records as are applied while memory answers.
-constexpr size_t kFetchAhead = 4;
+constexpr size_t kFetchAhead = 8;
 
 }  // namespace
 
@@ -54,6 +54,7 @@ void ReplicaState::Learn(Lsn lsn, const RecordHeader& header, uint64_t hash,
     return;
   }
   if (!planted_clean.empty()) planted_clean.erase(hash);
+  index.Prefetch(hash);  // for Apply, which comes after the whole batch
   pending.Push(PendingRecord::Of(header, hash, has_value));
 }
 
@@ -68,11 +69,8 @@ void ReplicaState::Apply() {
   Lsn limit = std::min(committed, backup_log.durable());
   if (Planted(PlantedBug::kEarlyChainValue)) limit = backup_log.durable();
   while (!pending.empty() && pending.front().lsn < limit) {
-    // The index is larger than the caches: entries are fetched while those
-    // before them are changed, and between the two the records they name.
-    if (const PendingRecord* ahead = pending.Ahead(2 * kFetchAhead)) {
-      index.Prefetch(ahead->hash);
-    }
+    // The log is larger than the caches: the records whose keys are compared
+    // are fetched while those before them are applied.
     if (const PendingRecord* ahead = pending.Ahead(kFetchAhead)) {
       index.PrefetchRecord(ahead->hash);
     }

@@ -106,7 +106,8 @@ class Client::Impl {
         fabric_(std::move(connected.fabric)),
         coordinator_(options.coordinators, client::SecurityOf(options),
                      fabric_.get()),
-        core_(CoreOptionsFor(options), fabric_.get(), &clock_, &coordinator_) {
+        core_(CoreOptionsFor(options), fabric_.get(), &core_clock_,
+              &coordinator_) {
     core_.OnMap(connected.map);
   }
 
@@ -236,6 +237,7 @@ class Client::Impl {
 
   const int64_t timeout_ns_;
   BootClock clock_;
+  CoarseBootClock core_clock_;  // timeouts
   std::unique_ptr<fabric::Fabric> fabric_;
   client::CoordinatorLink coordinator_;
   std::deque<Call> calls_;

@@ -12,6 +12,8 @@
 
 #include <cstdint>
 
+#include "common/cycle_count.h"
+
 namespace whale {
 
 class Clock {
@@ -29,6 +31,28 @@ class BootClock final : public Clock {
     clock_gettime(CLOCK_BOOTTIME, &t);
     return int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
   }
+};
+
+// The same, up to some 0.1 ms behind, for a third of the cost: read anew only
+// when the processor's cycle counter has moved on. For deadlines of
+// milliseconds. Thread-safety: none.
+class CoarseBootClock final : public Clock {
+ public:
+  int64_t NowNs() override {
+    const uint64_t cycles = CycleCount();
+    if (cycles - read_at_cycles_ >= kFreshCycles) {
+      read_at_cycles_ = cycles;
+      now_ns_ = clock_.NowNs();
+    }
+    return now_ns_;
+  }
+
+ private:
+  static constexpr uint64_t kFreshCycles = 200'000;
+
+  BootClock clock_;
+  int64_t now_ns_ = clock_.NowNs();
+  uint64_t read_at_cycles_ = CycleCount();
 };
 
 }  // namespace whale

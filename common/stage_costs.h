@@ -18,11 +18,7 @@
 #include <cstdint>
 #include <string_view>
 
-#if defined(__x86_64__)
-#include <x86intrin.h>
-#else
-#include <time.h>
-#endif
+#include "common/cycle_count.h"
 
 namespace whale {
 
@@ -45,16 +41,6 @@ inline constexpr size_t kStages = 11;
 inline constexpr std::array<std::string_view, kStages> kStageNames = {
     "queue",  "append", "persist",  "post",  "delivery", "commit",
     "lookup", "reply",  "announce", "apply", "forward"};
-
-inline uint64_t CycleCount() {
-#if defined(__x86_64__)
-  return __rdtsc();
-#else
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
-#endif
-}
 
 class StageCosts {
  public:

@@ -5,28 +5,22 @@
 #include <cstring>
 
 #include "common/check.h"
+#include "common/huge_pages.h"
 
 namespace whale::logstore {
 namespace {
 
-constexpr size_t kChunkBytes = 2 * kMiB;  // a huge page
+constexpr size_t kChunkBytes = kHugePageBytes;
 // From so many chunks on huge pages waste little.
 constexpr size_t kSmallChunks = 8;
 
 // `bytes` of zeroed memory, aligned to as much.
-std::byte* MapAligned(size_t bytes, bool huge) {
-  void* mapped = mmap(nullptr, 2 * bytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+std::byte* MapChunk(size_t bytes, bool huge) {
+  void* mapped = MapAligned(bytes, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
   WHALE_CHECK_MSG(mapped != MAP_FAILED, "no memory for the index");
-  auto* begin = static_cast<std::byte*>(mapped);
-  auto* aligned = reinterpret_cast<std::byte*>(
-      RoundUp(reinterpret_cast<uintptr_t>(begin), bytes));
-  if (aligned != begin) munmap(begin, aligned - begin);
-  if (aligned != begin + bytes) {
-    munmap(aligned + bytes, begin + bytes - aligned);
-  }
-  madvise(aligned, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-  return aligned;
+  madvise(mapped, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  return static_cast<std::byte*>(mapped);
 }
 
 bool IsNewer(const RecordHeader& a, const RecordHeader& b) {
@@ -72,7 +66,7 @@ Index::PageInfo& Index::InfoOf(const Page* page) {
 Index::Page* Index::NewPage(uint16_t depth) {
   if (chunks_.empty() || chunks_.back()->used == Chunk::kPages) {
     const bool huge = chunks_.size() >= kSmallChunks;
-    auto* chunk = reinterpret_cast<Chunk*>(MapAligned(kChunkBytes, huge));
+    auto* chunk = reinterpret_cast<Chunk*>(MapChunk(kChunkBytes, huge));
     chunk->huge = huge;
     chunks_.push_back(chunk);
   }

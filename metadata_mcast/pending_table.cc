@@ -1,6 +1,7 @@
 #include "metadata_mcast/pending_table.h"
 
 #include <bit>
+#include <utility>
 
 namespace whale::metadata_mcast {
 
@@ -20,13 +21,16 @@ PendingRecord PendingRecord::Of(const logstore::RecordHeader& header,
 }
 
 PendingTable::PendingTable(size_t initial_capacity)
-    : mask_(std::bit_ceil(initial_capacity < 2 ? 2 : initial_capacity) - 1),
+    : least_capacity_(
+          std::bit_ceil(initial_capacity < 2 ? 2 : initial_capacity)),
+      mask_(least_capacity_ - 1),
       entries_(mask_ + 1),
       heads_(mask_ + 1) {}
 
 void PendingTable::Push(const PendingRecord& record) {
   WHALE_DCHECK(empty() || At(next_ - 1).record.lsn < record.lsn);
-  if (size() == entries_.size()) Grow();
+  if (size() == entries_.size()) Resize(2 * entries_.size());
+  ShrinkWhenUnused();
   At(next_).record = record;
   Link(next_++);
 }
@@ -34,6 +38,8 @@ void PendingTable::Push(const PendingRecord& record) {
 void PendingTable::PopFront() {
   WHALE_DCHECK(!empty());
   ++first_;
+  // From the first slot again: the same few stay in the cache.
+  if (empty()) first_ = next_ = (next_ + mask_) & ~mask_;
 }
 
 // Puts a record at the head of its bucket's list. Records without a key are in
@@ -46,15 +52,26 @@ void PendingTable::Link(uint64_t number) {
   head = number;
 }
 
-void PendingTable::Grow() {
+void PendingTable::Resize(uint64_t capacity) {
   const uint64_t old_mask = mask_;
   std::vector<Entry> old = std::move(entries_);
-  mask_ = mask_ * 2 + 1;
-  entries_.assign(mask_ + 1, Entry{});
-  heads_.assign(mask_ + 1, 0);
+  mask_ = capacity - 1;
+  entries_.assign(capacity, Entry{});
+  heads_.assign(capacity, 0);
   for (uint64_t number = first_; number < next_; ++number) {
     At(number).record = old[number & old_mask].record;
     Link(number);
+  }
+}
+
+// Slots are used in turn, all of them: what a burst made large would push
+// everything else out of the cache for ever after.
+void PendingTable::ShrinkWhenUnused() {
+  if (entries_.size() == least_capacity_ || size() * 8 > entries_.size()) {
+    small_pushes_ = 0;
+  } else if (++small_pushes_ > 16 * entries_.size()) {
+    small_pushes_ = 0;
+    Resize(entries_.size() / 2);
   }
 }
 

@@ -89,15 +89,19 @@ class PendingTable {
     return static_cast<size_t>((hash ^ (hash >> 32)) & mask_);
   }
   void Link(uint64_t number);
-  void Grow();
+  // Makes room for so many, a power of two, at least size().
+  void Resize(uint64_t capacity);
+  void ShrinkWhenUnused();
   // Push number of the first record at or above `lsn`; next_ if there is none.
   uint64_t LowerBound(Lsn lsn) const;
 
+  const uint64_t least_capacity_;
   uint64_t mask_;
   std::vector<Entry> entries_;   // by push number modulo capacity
   std::vector<uint64_t> heads_;  // newest push number of each bucket
   uint64_t first_ = 1;           // push numbers; 0 is before all of them
   uint64_t next_ = 1;
+  uint64_t small_pushes_ = 0;  // in a row, with most of the room unused
 };
 
 template <typename Visitor>

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "common/huge_pages.h"
 #include "common/mappable.h"
 #include "common/status_macros.h"
 #include "pmem/allocate.h"
@@ -239,8 +240,8 @@ absl::Status PoolFile::Map(const PoolFileOptions& options) {
 }
 
 absl::Status PoolFile::MapShared() {
-  void* mapped = mmap(nullptr, header_.file_bytes, PROT_READ | PROT_WRITE,
-                      MAP_SHARED, file_.get(), 0);
+  void* mapped = MapAligned(header_.file_bytes, PROT_READ | PROT_WRITE,
+                            MAP_SHARED, file_.get());
   if (mapped == MAP_FAILED) return FileError("map", path_);
   map_ = static_cast<std::byte*>(mapped);
   return absl::OkStatus();

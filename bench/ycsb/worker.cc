@@ -76,12 +76,16 @@ int64_t Worker::DueNs() const {
          static_cast<int64_t>(static_cast<double>(next_) * 1e9 / options_.rate);
 }
 
+// What starts together is timed from the same moment: with a closed loop that
+// of the first.
 void Worker::StartDue() {
+  if (free_.empty()) return;
+  const int64_t now_ns = MonotonicNs();
   while (!free_.empty() && More()) {
-    int64_t start_ns = MonotonicNs();
+    int64_t start_ns = now_ns;
     if (open_loop_) {
-      if (DueNs() > start_ns) return;
       start_ns = DueNs();
+      if (start_ns > now_ns) return;
     }
     const uint32_t slot = free_.back();
     free_.pop_back();

@@ -25,6 +25,7 @@ class EventQueue {
  public:
   bool empty() const { return head_ == tail_; }
   QueuedEvent& Push() {
+    if (empty()) head_ = tail_ = 0;  // the same few slots stay in the cache
     if (tail_ - head_ == slots_.size()) Grow();
     QueuedEvent& slot = slots_[tail_++ & (slots_.size() - 1)];
     slot.event = Event{};

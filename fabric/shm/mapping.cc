@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/huge_pages.h"
 #include "common/mappable.h"
 #include "common/status_macros.h"
 
@@ -40,7 +41,9 @@ absl::StatusOr<Mapping> Mapping::Map(int fd, uint64_t length_bytes,
   length_bytes = MappingLength(mappable, length_bytes);
   const int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
   const int flags = MAP_SHARED | (populate ? MAP_POPULATE : 0);
-  void* base = mmap(nullptr, length_bytes, protection, flags, fd, 0);
+  void* base = length_bytes < kHugePageBytes
+                   ? mmap(nullptr, length_bytes, protection, flags, fd, 0)
+                   : MapAligned(length_bytes, protection, flags, fd);
   if (base == MAP_FAILED) {
     return ErrnoStatus(errno == ENOMEM ? absl::StatusCode::kResourceExhausted
                                        : absl::StatusCode::kInvalidArgument,
