@@ -6,8 +6,8 @@
 // Links are push numbers, so taking the oldest record needs no repair: a link
 // to a number that has left is the end of its list.
 //
-// Thread-safety: none. Allocates only when more records are pending than ever
-// before.
+// Thread-safety: none. Allocates only when more records are pending than it has
+// room for, and when it gives back, much later, what a burst made large.
 #ifndef WHALE_METADATA_MCAST_PENDING_TABLE_H_
 #define WHALE_METADATA_MCAST_PENDING_TABLE_H_
 
@@ -49,6 +49,8 @@ class PendingTable {
 
   bool empty() const { return first_ == next_; }
   size_t size() const { return static_cast<size_t>(next_ - first_); }
+  // Records it has room for without growing.
+  size_t capacity() const { return entries_.size(); }
 
   // REQUIRES: `record.lsn` is above that of every record here.
   void Push(const PendingRecord& record);
