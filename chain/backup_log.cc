@@ -4,6 +4,7 @@
 
 #include "common/check.h"
 #include "common/planted_bug.h"
+#include "common/rare_branch.h"
 
 namespace whale::chain {
 
@@ -23,6 +24,7 @@ void BackupLog::OnAnnouncedUpTo(Lsn announced) {
 }
 
 Lsn BackupLog::durable() const {
+  if (Planted(PlantedBug::kDurableOverHoles)) return announced_;
   return holes_.empty() ? announced_ : holes_.front().lsn;
 }
 
@@ -36,6 +38,7 @@ LsnRange BackupLog::TakeChain(const ChainCell& cell, const logstore::Log& log,
     if (hole.filled) continue;
     if (log.Check(hole.lsn, history) != logstore::Log::Validity::kValid &&
         !Planted(PlantedBug::kForwardOutOfOrder)) {
+      RareBranch<"chain: value is not whole yet">();
       CountFailure(hole.lsn);
       break;
     }

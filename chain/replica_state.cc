@@ -5,6 +5,7 @@
 #include "common/check.h"
 #include "common/hash.h"
 #include "common/planted_bug.h"
+#include "common/rare_branch.h"
 
 namespace whale::chain {
 
@@ -91,6 +92,7 @@ Lsn ReplicaState::Applied() const {
 
 void ReplicaState::Discard(Lsn start) {
   if (Planted(PlantedBug::kCutWithoutUndo)) return;
+  if (start < backup_log.announced()) RareBranch<"cut: undoes records">();
   pending.DropFrom(start);
   sessions.Undo(start);
   backup_log.DropFrom(start);
@@ -130,7 +132,8 @@ Visible VisiblePending(const ReplicaState& state, const PendingRecord& record) {
 Visible FindVisible(const ReplicaState& state, uint64_t hash,
                     std::string_view key, Lsn watermark, bool final_watermark,
                     Lsn not_this) {
-  if (state.planted_clean.contains(hash)) {
+  if (state.planted_clean.contains(hash) ||
+      Planted(PlantedBug::kPendingNotAsked)) {
     return VisibleIndex(state.index.Find(hash, key));
   }
   bool found = false;
@@ -138,7 +141,7 @@ Visible FindVisible(const ReplicaState& state, uint64_t hash,
   bool uncommitted = false;
   state.pending.ForHash(hash, [&](const PendingRecord& record) {
     if (record.lsn == not_this || !MayBeOf(state, record, key)) return true;
-    if (record.lsn >= watermark) {
+    if (record.lsn >= watermark && !Planted(PlantedBug::kUncommittedExposed)) {
       uncommitted = true;
       return true;
     }
@@ -146,7 +149,7 @@ Visible FindVisible(const ReplicaState& state, uint64_t hash,
     found = true;
     return true;
   });
-  if (uncommitted && !final_watermark) {
+  if (uncommitted && !final_watermark && !Planted(PlantedBug::kOldWatermark)) {
     return {.kind = Visible::Kind::kUncommitted};
   }
   const RecordHeader* applied = state.index.Find(hash, key);

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "client/core_impl.h"
+#include "common/rare_branch.h"
 
 namespace whale::client {
 namespace {
@@ -64,6 +65,7 @@ void Core::Impl::Expire(PendingOperation* operation) {
   Attempt* attempt = operation->attempt;
   if (operation->number != 0 && attempt != nullptr) {
     // Only the newest attempt's answer can be the last word.
+    RareBranch<"client: gives up with a request under way">();
     attempt->settles_number = true;
     attempt->shard = operation->shard;
     attempt->session = operation->session;

@@ -1,7 +1,7 @@
 // Mistakes that can be switched on, to prove that the checkers find them.
 //
-// Each is one of protocol.md's section 13. In ordinary builds Planted() is
-// constant false and the compiler removes what it guards; only a build with
+// The first are those of protocol.md's section 13. In ordinary builds Planted()
+// is constant false and the compiler removes what it guards; only a build with
 // -DWHALE_PLANTED_BUGS=ON can switch one on, by name, before it starts.
 //
 // Thread-safety: set once before any thread starts.
@@ -32,6 +32,23 @@ enum class PlantedBug : uint8_t {
   kNoEffectUncommitted,     // a no-effect reply from uncommitted state
   kMetadataWithoutRequest,  // metadata records without the request number
   kStoreAfterActivate,      // a configuration activated before it is stored
+  // Ours, one per rule.
+  kCommitAnyBackup,       // committed when one backup has it
+  kOwnNotDurable,         // the primary does not persist its own log
+  kRetryRunsAgain,        // a retry is ordered as a new request
+  kConditionFromApplied,  // conditions decided against applied records
+  kPendingNotAsked,       // reads ask the index only
+  kOldWatermark,          // a backup does not ask for the commit watermark
+  kUncommittedExposed,    // a backup serves what it does not know committed
+  kSessionsNotRecovered,  // a restart forgets who asked for what
+  kTornRecordTaken,       // checksums of records are not looked at
+  kHistoryIgnored,        // records of a history that was cut off count
+  kDurableOverHoles,      // the durable watermark passes holes
+  kLeaseIgnored,          // nobody asks whether the lease is valid
+  kRevokeForgotten,       // a survivor does not fence who is left out
+  kRingReleasedEarly,     // ring slots are free before the value is durable
+  kCutTooLow,             // the cut is at the known commit watermark
+  kLearnerEarly,          // a learner is taken in before it has the log
 };
 
 struct PlantedBugName {
@@ -57,6 +74,22 @@ inline constexpr PlantedBugName kPlantedBugNames[] = {
     {PlantedBug::kNoEffectUncommitted, "no-effect-uncommitted"},
     {PlantedBug::kMetadataWithoutRequest, "metadata-without-request"},
     {PlantedBug::kStoreAfterActivate, "store-after-activate"},
+    {PlantedBug::kCommitAnyBackup, "commit-any-backup"},
+    {PlantedBug::kOwnNotDurable, "own-not-durable"},
+    {PlantedBug::kRetryRunsAgain, "retry-runs-again"},
+    {PlantedBug::kConditionFromApplied, "condition-from-applied"},
+    {PlantedBug::kPendingNotAsked, "pending-not-asked"},
+    {PlantedBug::kOldWatermark, "old-watermark"},
+    {PlantedBug::kUncommittedExposed, "uncommitted-exposed"},
+    {PlantedBug::kSessionsNotRecovered, "sessions-not-recovered"},
+    {PlantedBug::kTornRecordTaken, "torn-record-taken"},
+    {PlantedBug::kHistoryIgnored, "history-ignored"},
+    {PlantedBug::kDurableOverHoles, "durable-over-holes"},
+    {PlantedBug::kLeaseIgnored, "lease-ignored"},
+    {PlantedBug::kRevokeForgotten, "revoke-forgotten"},
+    {PlantedBug::kRingReleasedEarly, "ring-released-early"},
+    {PlantedBug::kCutTooLow, "cut-too-low"},
+    {PlantedBug::kLearnerEarly, "learner-early"},
 };
 
 #ifdef WHALE_PLANTED_BUGS

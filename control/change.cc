@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/planted_bug.h"
+#include "common/rare_branch.h"
 #include "control/cut.h"
 #include "logstore/history.h"
 
@@ -77,6 +78,7 @@ void ShardMachine::BindReported(const ChangeContext& context) {
     const ServerState* server = context.registry.Find(member);
     const proto::ShardReport* report = ReportOf(context, member);
     if (server == nullptr || report == nullptr) continue;
+    RareBranch<"change: members found by their reports">();
     // Told so by an earlier leader.
     if (report->phase() >= proto::SHARD_ADOPTED &&
         report->phase() <= proto::SHARD_ACTIVE &&
@@ -124,6 +126,7 @@ void ShardMachine::Advance(const ChangeContext& context) {
   why_not_.clear();
   // Once a cut is on its way into the store, only the store says how it ends.
   if (change_ && change_->step != Step::kStore && !SameProcesses(context)) {
+    RareBranch<"change: begun anew since somebody else failed">();
     GiveUp(context);
   }
   if (change_) AdvanceChange(context);
@@ -141,6 +144,7 @@ void ShardMachine::StartChange(const ChangeContext& context,
                                std::string reason) {
   absl::StatusOr<std::vector<uint32_t>> survivors = Survivors(context);
   if (!survivors.ok()) {
+    RareBranch<"change: too few survivors">();
     why_not_ = std::string(survivors.status().message());
     return;
   }

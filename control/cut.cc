@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/planted_bug.h"
+#include "common/rare_branch.h"
 
 namespace whale::control {
 namespace {
@@ -133,6 +135,7 @@ absl::StatusOr<Cut> ComputeCut(const proto::StoredShard& stored,
     std::string why =
         WhyNotComplete(member, stored, rules.first_lsn, known_committed);
     if (!why.empty()) {
+      RareBranch<"cut: member is not whole">();
       unfit.push_back(std::move(why));
       continue;
     }
@@ -149,11 +152,15 @@ absl::StatusOr<Cut> ComputeCut(const proto::StoredShard& stored,
   }
   const Holding* primary = ChoosePrimary(holdings, cut.committed, rules);
   if (primary == nullptr) {
+    RareBranch<"cut: nobody can lead">();
     return absl::FailedPreconditionError(
         "no replica that is there has all committed values: the last ones are "
         "in the pools of servers that are away; bring one of them back");
   }
   cut.start = RunEnd(*primary, cut.committed);
+  if (Planted(PlantedBug::kCutTooLow)) {
+    cut.start = cut.committed = std::max(stored.committed(), known_committed);
+  }
   cut.members = InOrder(holdings, primary->server, rules.wanted_primary);
   if (unfit.empty() && !Leaves(rules, primary->server)) {
     std::erase_if(cut.members,

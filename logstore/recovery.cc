@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "common/rare_branch.h"
 #include "logstore/metadata_record.h"
 
 namespace whale::logstore {
@@ -54,6 +55,7 @@ class Walker {
     }
     const bool has_header = validity == RecordValidity::kDamaged;
     if (at_ < floor_) return SkipDamage(has_header);
+    if (has_header) RareBranch<"recover: torn record at the end">();
     result_.torn_tail = has_header;
     return false;
   }
@@ -80,10 +82,12 @@ class Walker {
   void TakeMetadata(const MetadataEntry& entry) {
     const Lsn next = segments_.After(at_, RecordBytes(entry.header));
     if (IsWholeInMetadata(entry.header)) {
+      RareBranch<"recover: record restored from its metadata">();
       ++result_.restored;
       if (restorable_ != nullptr) restorable_->push_back(entry.header);
       Visit(entry.header);
     } else {
+      RareBranch<"recover: hole known from metadata">();
       result_.holes.push_back({at_, entry.header, entry.hash});
       if (at_ < floors_.durable) result_.damage.push_back({at_, next, true});
     }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/check.h"
+#include "common/rare_branch.h"
 #include "common/remote_memory.h"
 #include "metadata_mcast/log_walk.h"
 
@@ -78,6 +79,7 @@ Announcer::Found Announcer::FindInRing(const Log& log, Announced& out) {
 Announcer::Found Announcer::FindInLog(const Log& log, const History& history,
                                       Announced& out) {
   if (log.Check(announced_, history) != Log::Validity::kValid) {
+    RareBranch<"announce: record is not whole">();
     return Found::kNotWhole;
   }
   const RecordHeader& header = log.HeaderAt(announced_);
@@ -103,6 +105,7 @@ bool Announcer::LoadRingEntry(const History& history) {
   const Lsn lsn(entry.header.lsn);
   if (!logstore::CheckMetadataRecord(entry) || lsn < announced_ ||
       !history.Accepts(lsn, entry.header.epoch_low)) {
+    RareBranch<"announce: ring entry is not whole">();
     return false;
   }
   ring_next_ = entry;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/check.h"
+#include "common/planted_bug.h"
 
 namespace whale::metadata_mcast {
 
@@ -30,6 +31,11 @@ void CommitTracker::Advance() {
   if (stopped_) return;
   Lsn least = own_durable_;
   for (size_t b = 0; b < backups_; ++b) least = std::min(least, acked_[b]);
+  if (Planted(PlantedBug::kCommitAnyBackup) && backups_ > 0) {
+    least =
+        std::min(own_durable_,
+                 *std::max_element(acked_.begin(), acked_.begin() + backups_));
+  }
   committed_ = std::max(committed_, least);
 }
 

@@ -6,6 +6,7 @@
 #include "common/check.h"
 #include "common/hash.h"
 #include "common/planted_bug.h"
+#include "common/rare_branch.h"
 #include "logstore/metadata_record.h"
 #include "metadata_mcast/log_walk.h"
 
@@ -158,6 +159,7 @@ bool DeliverySender::PlanValue(const logstore::Log& log, Lsn lsn,
 bool DeliverySender::PlanMetadata(const logstore::Log& log, Lsn lsn,
                                   const RecordHeader& header, Batch& batch) {
   if (ring_position_ - ring_released_ == config_.ring_slots) {
+    RareBranch<"deliver: ring is full">();
     blocked_on_ring_ = true;
     return false;
   }

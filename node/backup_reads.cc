@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/planted_bug.h"
+#include "common/rare_branch.h"
 #include "logstore/record.h"
 #include "metadata_mcast/cells.h"
 
@@ -93,6 +94,7 @@ bool BackupReads::AnswerRecord(const Waiting& waiting,
     return false;
   }
   if (NeedsLease(waiting) && !gate_->LeaseIsValid()) {
+    RareBranch<"read: lease is over when the value is known">();
     Refuse(waiting, wire::Result::kNotServing);
     return false;
   }
@@ -160,6 +162,7 @@ void BackupReads::OnCommitCell(fabric::Outcome outcome) {
   if (outcome == fabric::Outcome::kOk &&
       !metadata_mcast::IsSettled<metadata_mcast::CommitCell>(
           landing_->commit_cells())) {
+    RareBranch<"read: commit cells changed under the READ">();
     for (Waiting& waiting : ready) AskAgain(std::move(waiting));
     StartCommitCellRead();
     return;
@@ -171,6 +174,7 @@ void BackupReads::OnCommitCell(fabric::Outcome outcome) {
           : std::nullopt;
   if (!cell) {
     // The primary is gone, or has gone on to another epoch.
+    RareBranch<"read: commit cell is of another epoch or gone">();
     for (const Waiting& waiting : ready) {
       Refuse(waiting, wire::Result::kNotServing);
     }
@@ -189,6 +193,7 @@ void BackupReads::StartHoleRead(Waiting waiting,
   const auto slot = std::find_if(holes_.begin(), holes_.end(),
                                  [](const HoleRead& h) { return !h.busy; });
   if (slot == holes_.end()) {
+    RareBranch<"read: waits for a landing place">();
     for_hole_slot_.push_back(std::move(waiting));
     return;
   }
@@ -240,6 +245,7 @@ void BackupReads::OnHole(size_t slot, fabric::Outcome outcome) {
     Refuse(waiting, wire::Result::kNotServing);
   } else if (!HoleIsValid(slot)) {
     // Freed meanwhile, or torn: the value may be here by now.
+    RareBranch<"read: value fetched from the primary is not whole">();
     Look(std::move(waiting), true);
   } else {
     const auto* record =
@@ -251,6 +257,7 @@ void BackupReads::OnHole(size_t slot, fabric::Outcome outcome) {
       hole.answering = AnswerRecord(
           waiting, *record, Cookie(WorkKind::kHoleAnswer, slot).Encode());
     } else {
+      RareBranch<"read: pending record is of another key">();
       waiting.not_this = hole.lsn;
       Look(std::move(waiting), true);
     }

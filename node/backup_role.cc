@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/check.h"
+#include "common/planted_bug.h"
 #include "node/grants.h"
 
 namespace whale::node {
@@ -241,7 +242,9 @@ bool BackupRole::TellProgress() {
   cell.announced = state_->backup_log.announced().value();
   cell.durable = state_->backup_log.durable().value();
   cell.applied = state_->Applied().value();
-  cell.ring_released = announcer_.ReleaseRing(state_->backup_log.durable());
+  cell.ring_released = announcer_.ReleaseRing(
+      Planted(PlantedBug::kRingReleasedEarly) ? state_->backup_log.announced()
+                                              : state_->backup_log.durable());
   if (!primary_ready_ || progress_in_flight_ ||
       (cell.announced == told_.announced && cell.durable == told_.durable &&
        cell.applied == told_.applied &&

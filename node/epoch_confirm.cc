@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "common/rare_branch.h"
 #include "metadata_mcast/cells.h"
 
 namespace whale::node {
@@ -13,6 +14,7 @@ void EpochConfirm::Add(Done done) {
 
 void EpochConfirm::StartRound() {
   if (for_next_round_.empty()) return;
+  RareBranch<"read: primary without lease confirms its epoch">();
   std::swap(for_this_round_, for_next_round_);
   round_failed_ = false;
   for (size_t b = 0; b < configuration_.backups(); ++b) {

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "common/hash.h"
+#include "common/planted_bug.h"
+#include "common/rare_branch.h"
 #include "metadata_mcast/log_walk.h"
 #include "node/grants.h"
 
@@ -62,7 +64,8 @@ bool Learner::TakeCaughtUp() {
 
 bool Learner::Turn() {
   if (stopped_ || reading_) return false;
-  const bool done = limit_ != Lsn() && at() >= limit_;
+  const bool done =
+      limit_ != Lsn() && (at() >= limit_ || Planted(PlantedBug::kLearnerEarly));
   caught_up_is_news_ |= done && !caught_up_;
   caught_up_ = done;
   if (done || !segments_.Has(state_->log.SegmentOf(at()))) {
@@ -139,6 +142,7 @@ void Learner::OnCompletion(const fabric::Event& event) {
   if (event.outcome != fabric::Outcome::kOk) {
     // The primary is gone, or has a new connection: where its segments lie is
     // asked again.
+    RareBranch<"learn: primary is gone in the middle of a copy">();
     segments_ = {};
     ask_at_ns_ = context_->now_ns + kAskNs;
     return;
@@ -147,7 +151,8 @@ void Learner::OnCompletion(const fabric::Event& event) {
     read_bytes_ = kReadBytes;
   } else if (read_end_ < limit_ &&
              read_end_ < metadata_mcast::SegmentEnd(state_->log, at())) {
-    read_bytes_ *= 2;  // a record larger than that
+    RareBranch<"learn: record larger than a READ">();
+    read_bytes_ *= 2;
   } else {
     note_ = "the primary's record at LSN " + std::to_string(at().value()) +
             " is not whole";

@@ -38,6 +38,7 @@ class Lease {
   }
   // `activated_before`: the first report sequence sent after activation.
   bool Valid(uint64_t first_sequence, int64_t now_ns) const {
+    if (Planted(PlantedBug::kLeaseIgnored)) return true;
     return sequence_ >= first_sequence && now_ns < until_ns_;
   }
 

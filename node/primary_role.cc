@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "common/planted_bug.h"
 #include "node/grants.h"
 
 namespace whale::node {
@@ -399,7 +400,9 @@ bool PrimaryRole::PersistOwn() {
   const Lsn ready = ordering_.ReadyEnd();
   if (ready <= own_durable_) return false;
   const StageTimer timer(&context_->stages, Stage::kPersist);
-  state_->log.Persist(own_durable_, ready);
+  if (!Planted(PlantedBug::kOwnNotDurable)) {
+    state_->log.Persist(own_durable_, ready);
+  }
   own_durable_ = ready;
   if (state_->backup_log.announced() < ready) {
     state_->backup_log.OnAnnouncedUpTo(ready);

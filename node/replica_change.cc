@@ -5,6 +5,7 @@
 
 #include "common/check.h"
 #include "common/planted_bug.h"
+#include "common/rare_branch.h"
 #include "metadata_mcast/cells.h"
 #include "node/replica.h"
 
@@ -101,6 +102,7 @@ bool Replica::MayLandAt(ServerId peer, Incarnation incarnation) const {
 void Replica::NoteUndrained() {
   for (const Used& used : used_) {
     if (MayLandAt(used.member, used.incarnation)) {
+      RareBranch<"stop: writes to a peer may still land">();
       undrained_.emplace_back(used.member, used.incarnation);
     }
   }
@@ -124,6 +126,7 @@ void Replica::FinishStop() {
 
 bool Replica::Seal() {
   for (const uint32_t peer : wanted_.revoke()) {
+    if (Planted(PlantedBug::kRevokeForgotten)) break;
     if (!peers_->Revoke(ServerId(peer))) {
       note_ = "server " + std::to_string(peer) +
               " was stopped in the middle of a write and cannot be fenced; "
@@ -131,6 +134,7 @@ bool Replica::Seal() {
       return false;
     }
   }
+  if (!wanted_.revoke().empty()) RareBranch<"seal: fences a peer">();
   if (!peers_->AllFenced()) {
     note_ = "a dead peer's writes are not fenced yet";
     return false;
@@ -194,6 +198,8 @@ void Replica::Adopt() {
   if (ring_is_complete_ || state_.backup_log.hole_count() == 0 ||
       Planted(PlantedBug::kRingDropped)) {
     saved_.ring = 1 - saved_.ring;
+  } else {
+    RareBranch<"adopt: keeps the ring before the last">();
   }
   ring_is_complete_ = false;
   saved_.epoch = epoch;

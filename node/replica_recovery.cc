@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/hash.h"
+#include "common/planted_bug.h"
 #include "common/remote_memory.h"
 #include "common/status_macros.h"
 #include "logstore/metadata_record.h"
@@ -125,7 +126,12 @@ void Replica::RecoverRecords() {
         learn_holes_below(lsn);
         const uint64_t hash =
             header.key_bytes == 0 ? 0 : HashKey(state_.log.KeyAt(lsn));
-        state_.Learn(lsn, header, hash, true);
+        logstore::RecordHeader learned = header;
+        if (Planted(PlantedBug::kSessionsNotRecovered) &&
+            logstore::IsKeyed(header)) {
+          learned.session = 0;
+        }
+        state_.Learn(lsn, learned, hash, true);
       });
   learn_holes_below(kMaxLsn);
   if (result.end > state_.backup_log.announced()) {

@@ -1,6 +1,8 @@
 #include "primary/ordering.h"
 
 #include "common/check.h"
+#include "common/planted_bug.h"
+#include "common/rare_branch.h"
 #include "logstore/record.h"
 #include "primary/write_decision.h"
 
@@ -59,11 +61,15 @@ void Ordering::RefuseDeferred(wire::Result result, wire::Reason reason) {
 }
 
 Ordering::Admission Ordering::Admit(uint64_t record_bytes) {
-  if (WindowBytes() >= options_.window_bytes) return Admission::kWindowFull;
+  if (WindowBytes() >= options_.window_bytes) {
+    RareBranch<"order: window is full">();
+    return Admission::kWindowFull;
+  }
   const uint64_t current = state_->log.SegmentOf(state_->log.end());
   const bool fits =
       current <= writable_segment_ && state_->log.Fits(record_bytes);
   if (!fits && current + 1 > writable_segment_) {
+    RareBranch<"order: no segment to go on in">();
     return pool_full_ ? Admission::kPoolFull : Admission::kNoSegment;
   }
   if (!fits) state_->log.EnterNextSegment(options_.epoch);
@@ -73,7 +79,9 @@ Ordering::Admission Ordering::Admit(uint64_t record_bytes) {
 bool Ordering::TryOrder(const Write& write, wire::Reason* why) {
   if (AnswerKnown(write)) return true;
   const logstore::RecordHeader* newest =
-      chain::FindOrdered(*state_, write.hash, write.key);
+      Planted(PlantedBug::kConditionFromApplied)
+          ? state_->index.Find(write.hash, write.key)
+          : chain::FindOrdered(*state_, write.hash, write.key);
   OrderedState ordered;
   if (newest != nullptr) {
     ordered.exists = !logstore::IsTombstone(*newest);
@@ -84,6 +92,7 @@ bool Ordering::TryOrder(const Write& write, wire::Reason* why) {
   // if it never comes.
   if (write.type != wire::RequestType::kPut && newest != nullptr &&
       ordered.observed >= ReadyEnd()) {
+    RareBranch<"order: condition waits for a value">();
     return false;
   }
   const WriteDecision decision =
@@ -123,6 +132,8 @@ bool Ordering::AnswerKnown(const Write& write) {
                        wire::Reason::kNone);
       return true;
     case SessionTable::Answer::kDuplicate:
+      RareBranch<"order: request is known">();
+      if (Planted(PlantedBug::kRetryRunsAgain)) return false;
       break;
   }
   // A retry attaches to its record, committed or not.
@@ -219,6 +230,7 @@ void Ordering::FinishPull(Lsn lsn) {
 }
 
 void Ordering::AbandonPull(Lsn lsn) {
+  RareBranch<"order: value never came from the client">();
   const logstore::RecordHeader& header = state_->log.HeaderAt(lsn);
   const uint64_t record_bytes = logstore::RecordBytes(header);
   state_->sessions.Forget(SessionId(header.session),

@@ -176,6 +176,7 @@ bool Cluster::IsWhole() {
 
 void Cluster::Calm() {
   setup_.control_loss = 0;
+  directive_delay_ns_.clear();
   setup_.control_delay_ns = std::min(setup_.control_delay_ns, kMillisecond);
   network_.Calm();
 }
@@ -209,9 +210,9 @@ void Cluster::ToCoordinator(ServerNode* server,
 void Cluster::ToServer(const control::SendDirective& directive) {
   const uint32_t node = directive.server.value();
   if (node == 0 || node > servers_.size()) return;
-  const int64_t at =
-      Arrival(kCoordinatorNode, node,
-              &directives_until_[{node, directive.incarnation.value()}]);
+  int64_t& until = directives_until_[{node, directive.incarnation.value()}];
+  until = std::max(until, world_->now_ns() + directive_delay_ns_[node]);
+  const int64_t at = Arrival(kCoordinatorNode, node, &until);
   if (at < 0) return;
   world_->At(at, [this, directive] {
     ServerNode& server = *servers_[directive.server.value() - 1];

@@ -81,6 +81,10 @@ class Cluster {
   // Every replica of every shard serves, and has all values of the epochs
   // before: any mirrors of them may be lost.
   bool IsWhole();
+  // What the coordinator sends this node takes so much longer.
+  void DelayDirectives(uint32_t node, int64_t delay_ns) {
+    directive_delay_ns_[node] = delay_ns;
+  }
   // No more trouble on the control channel.
   void Calm();
 
@@ -103,6 +107,7 @@ class Cluster {
   // Last arrival per stream (server, incarnation).
   std::map<std::pair<uint32_t, uint64_t>, int64_t> reports_until_;
   std::map<std::pair<uint32_t, uint64_t>, int64_t> directives_until_;
+  std::map<uint32_t, int64_t> directive_delay_ns_;
   uint32_t next_client_node_ = kFirstClientNode;
   std::string failure_;
 };

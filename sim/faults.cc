@@ -13,7 +13,7 @@ const char* FaultName(Fault fault) {
       "cut-one-way",       "cut-both-ways",     "kill-connection",
       "crash-coordinator", "pause-coordinator", "kill-client",
       "pause-client",      "long-crash",        "long-pause",
-      "no-coordinator",    "lose-pool"};
+      "no-coordinator",    "lose-pool",         "isolate-server"};
   return kNames[static_cast<size_t>(fault)];
 }
 
@@ -87,6 +87,8 @@ void Faults::Inject(Fault fault) {
         LosePool(AnyServer());
       }
       return;
+    case Fault::kIsolateServer:
+      return IsolateServer();
   }
 }
 
@@ -95,6 +97,47 @@ void Faults::LosePool(size_t index) {
   cluster_->server(index).LosePool();
   cluster_->world().After(LongTime(),
                           [this, index] { cluster_->StartServer(index); });
+}
+
+// What the coordinator grants it meanwhile comes late, and so does what it
+// READs: it may go on only as far as its lease, counted from what it sent. A
+// client that does not hear of the new map either asks it still.
+void Faults::IsolateServer() {
+  World& world = cluster_->world();
+  const size_t index = AnyServer();
+  const uint32_t node = cluster_->server(index).node();
+  const auto lease_ns = static_cast<int64_t>(cluster_->setup().lease_us * 1000);
+  const int64_t delay = world.Between(lease_ns, 2 * lease_ns);
+  const int64_t until = world.now_ns() + delay + 2 * lease_ns;
+  const uint32_t client =
+      workload_->client(world.random().Below(workload_->client_count())).node();
+  cluster_->DelayDirectives(node, delay);
+  // One more of its reports may get through, and be granted a lease.
+  world.After(world.Between(0, lease_ns / 2), [=, this] {
+    std::vector<uint32_t> others = {kCoordinatorNode};
+    for (size_t i = 0; i < cluster_->server_count(); ++i) {
+      if (i != index) others.push_back(cluster_->server(i).node());
+    }
+    SimNetwork& network = cluster_->network();
+    network.CutLink(client, kCoordinatorNode);
+    network.CutLink(node, kCoordinatorNode);  // directives are late, not lost
+    for (uint32_t other : others) {
+      if (other != kCoordinatorNode) network.CutLink(other, node);
+    }
+    // READs that still reach the others are answered late.
+    World& world = cluster_->world();
+    world.After(world.Between(0, 20 * kMillisecond), [=, &network] {
+      for (uint32_t other : others) network.CutLink(node, other);
+    });
+    world.At(until, [=, this, &network] {
+      cluster_->DelayDirectives(node, 0);
+      network.HealLink(client, kCoordinatorNode);
+      for (uint32_t other : others) {
+        network.HealLink(node, other);
+        network.HealLink(other, node);
+      }
+    });
+  });
 }
 
 void Faults::CutFromCoordinator() {

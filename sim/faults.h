@@ -37,8 +37,10 @@ enum class Fault : uint8_t {
   kLongPause,
   kNoCoordinator,  // one way or both
   kLosePool,
+  // Among servers and coordinator; clients still reach it.
+  kIsolateServer,
 };
-inline constexpr size_t kFaultKinds = 17;
+inline constexpr size_t kFaultKinds = 18;
 const char* FaultName(Fault fault);
 
 struct FaultOptions {
@@ -73,6 +75,7 @@ class Faults {
   void CrashServer(size_t index, bool power, int64_t down_ns);
   void CrashAll(bool power);
   void LosePool(size_t index);
+  void IsolateServer();
   // A server or a client.
   void CutFromCoordinator();
   void SlowServer();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <memory>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -91,9 +92,15 @@ WorkloadOptions DrawWorkload(Prng& random, const ClusterSetup& cluster) {
   return workload;
 }
 
+// All but what belongs to one kind of scenario only.
+std::span<bool> Drawn(FaultOptions& faults) {
+  return std::span(faults.enabled)
+      .first(static_cast<size_t>(Fault::kIsolateServer));
+}
+
 FaultOptions DrawFaults(Prng& random, const ClusterSetup& cluster) {
   FaultOptions faults;
-  for (bool& enabled : faults.enabled) enabled = random.Chance(0.3);
+  for (bool& enabled : Drawn(faults)) enabled = random.Chance(0.3);
   for (Fault fault : {Fault::kLongCrash, Fault::kLongPause,
                       Fault::kNoCoordinator, Fault::kLosePool}) {
     faults.enabled[static_cast<size_t>(fault)] &= random.Chance(0.4);
@@ -150,7 +157,7 @@ void LoseServers(Prng& random, ScenarioOptions* options) {
   cluster.control_delay_ns =
       Pick<int64_t>(random, {100, 1000, 20000}) * kMicrosecond;
   FaultOptions& faults = options->faults;
-  for (bool& enabled : faults.enabled) enabled &= random.Chance(0.3);
+  for (bool& enabled : Drawn(faults)) enabled &= random.Chance(0.3);
   for (Fault fault : {Fault::kLongCrash, Fault::kLongPause,
                       Fault::kNoCoordinator, Fault::kLosePool}) {
     faults.enabled[static_cast<size_t>(fault)] = random.Chance(0.6);
@@ -170,6 +177,33 @@ void AddOperator(uint64_t seed, ScenarioOptions* options) {
   cluster.servers = cluster.replicas + 1 + random.Below(2);
   options->with_operator = true;
   options->safety_ns = std::max(options->safety_ns, 4 * kSecond);
+}
+
+// A server is alone with the clients, again and again, and they read there what
+// they write elsewhere: its lease must have ended before the others go on.
+void IsolateServers(Prng& random, ScenarioOptions* options) {
+  ClusterSetup& cluster = options->cluster;
+  cluster.servers = 3;
+  cluster.shards = 1;
+  cluster.mirrors = random.Below(2);
+  cluster.lease_us = Pick<uint64_t>(random, {100, 200}) * 1000;
+  cluster.control_loss = 0;
+  cluster.control_delay_ns = Pick<int64_t>(random, {100, 5000}) * kMicrosecond;
+  cluster.network.retry_ns =
+      Pick<int64_t>(random, {100, 400, 1000}) * kMillisecond;
+  WorkloadOptions& workload = options->workload;
+  workload.clients = 3;
+  workload.in_flight = 8;
+  workload.keys = 1 + random.Below(2);
+  workload.think_ns = Pick<int64_t>(random, {1, 3}) * kMillisecond;
+  workload.max_timeout_ns = Pick<int64_t>(random, {400, 2000}) * kMillisecond;
+  workload.max_value_bytes = 200;
+  workload.gets = Pick<uint32_t>(random, {4, 10});
+  FaultOptions& faults = options->faults;
+  faults.enabled.fill(false);
+  faults.enabled[static_cast<size_t>(Fault::kIsolateServer)] = true;
+  faults.mean_pause_ns = Pick<int64_t>(random, {300, 800}) * kMillisecond;
+  options->safety_ns = 4 * kSecond;
 }
 
 class Run {
@@ -469,6 +503,8 @@ ScenarioOptions DrawScenario(Prng& random) {
     Hammer(random, &options);
   } else if (kind < 0.6) {
     LoseServers(random, &options);
+  } else if (kind > 0.85) {
+    IsolateServers(random, &options);
   }
   return options;
 }

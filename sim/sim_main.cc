@@ -15,6 +15,7 @@
 #include <string>
 
 #include "common/planted_bug.h"
+#include "common/rare_branch.h"
 #include "sim/scenario.h"
 
 namespace {
@@ -98,6 +99,15 @@ struct Totals {
         "\nchanges %" PRIu64 ", servers left out %" PRIu64 ", taken in %" PRIu64
         ", primaries moved %" PRIu64 ", operators' requests %" PRIu64 "\n",
         changes.stored, changes.left_out, changes.joined, changes.moved, plans);
+    std::printf("rare:");
+    const char* separator = " ";
+    whale::RareBranchMark::ForEach(
+        [&separator](std::string_view name, uint64_t hits) {
+          std::printf("%s%.*s %" PRIu64, separator,
+                      static_cast<int>(name.size()), name.data(), hits);
+          separator = ", ";
+        });
+    std::printf("\n");
   }
 };
 

@@ -82,8 +82,8 @@ totals() {
       runs += $1; virtual += $3; events += $9; operations += $11
       answered += substr($13, 2)
     }
-    /^faults:/ || /^changes / {
-      gsub(/^faults:|,/, " ")
+    /^faults:/ || /^changes / || /^rare:/ {
+      gsub(/^faults:|^rare:|,/, " ")
       name = ""
       for (i = 1; i <= NF; ++i) {
         if ($i ~ /^[0-9]+$/) {
@@ -100,7 +100,7 @@ totals() {
         runs, virtual / 3600, events, operations, answered
       if (short) exit
       for (i = 1; i <= kinds; ++i) {
-        printf "  %-28s %d\n", names[i], count[names[i]]
+        printf "  %-52s %d\n", names[i], count[names[i]]
         if (count[names[i]] == 0) never = never " \"" names[i] "\""
       }
       print "never seen:" (never == "" ? " nothing, each kind came" : never)
