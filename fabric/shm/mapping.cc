@@ -41,7 +41,8 @@ absl::StatusOr<Mapping> Mapping::Map(int fd, uint64_t length_bytes,
   length_bytes = MappingLength(mappable, length_bytes);
   const int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
   const int flags = MAP_SHARED | (populate ? MAP_POPULATE : 0);
-  void* base = length_bytes < kHugePageBytes
+  // A device wants its own alignment, and the kernel sees to it.
+  void* base = length_bytes < kHugePageBytes || mappable.is_device_dax
                    ? mmap(nullptr, length_bytes, protection, flags, fd, 0)
                    : MapAligned(length_bytes, protection, flags, fd);
   if (base == MAP_FAILED) {
