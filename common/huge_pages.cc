@@ -1,6 +1,8 @@
 #include "common/huge_pages.h"
 
+#include <linux/magic.h>
 #include <sys/mman.h>
+#include <sys/vfs.h>
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -34,6 +36,9 @@ void* MapAligned(size_t bytes, int protection, int flags, int fd,
 }
 
 bool BackWithHugePages(int fd, uint64_t offset, uint64_t bytes) {
+  // A file system with blocks would be made to scatter them.
+  struct statfs medium;
+  if (fstatfs(fd, &medium) != 0 || medium.f_type != TMPFS_MAGIC) return false;
   bytes -= bytes % kHugePageBytes;
   if (bytes == 0) return true;
   void* const mapped =
