@@ -33,7 +33,7 @@ class BootClock final : public Clock {
   }
 };
 
-// The same, up to some 0.1 ms behind, for a third of the cost: read anew only
+// The same, up to some 0.1 ms behind, mostly without a call: read anew only
 // when the processor's cycle counter has moved on. For deadlines of
 // milliseconds. Thread-safety: none.
 class CoarseBootClock final : public Clock {

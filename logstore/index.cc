@@ -14,13 +14,13 @@ constexpr size_t kChunkBytes = kHugePageBytes;
 // From so many chunks on huge pages waste little.
 constexpr size_t kSmallChunks = 8;
 
-// `bytes` of zeroed memory, aligned to as much.
-std::byte* MapChunk(size_t bytes, bool huge) {
-  void* mapped = MapAligned(bytes, PROT_READ | PROT_WRITE,
+// Zeroed memory of a chunk, aligned to its size.
+void* MapChunk(bool huge) {
+  void* mapped = MapAligned(kChunkBytes, PROT_READ | PROT_WRITE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
   WHALE_CHECK_MSG(mapped != MAP_FAILED, "no memory for the index");
-  madvise(mapped, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-  return static_cast<std::byte*>(mapped);
+  madvise(mapped, kChunkBytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  return mapped;
 }
 
 bool IsNewer(const RecordHeader& a, const RecordHeader& b) {
@@ -66,7 +66,7 @@ Index::PageInfo& Index::InfoOf(const Page* page) {
 Index::Page* Index::NewPage(uint16_t depth) {
   if (chunks_.empty() || chunks_.back()->used == Chunk::kPages) {
     const bool huge = chunks_.size() >= kSmallChunks;
-    auto* chunk = reinterpret_cast<Chunk*>(MapChunk(kChunkBytes, huge));
+    auto* chunk = static_cast<Chunk*>(MapChunk(huge));
     chunk->huge = huge;
     chunks_.push_back(chunk);
   }

@@ -13,6 +13,15 @@
 #include "node/replica.h"
 
 namespace whale::node {
+namespace {
+
+// For a planted bug.
+logstore::RecordHeader WithoutRequest(logstore::RecordHeader header) {
+  if (logstore::IsKeyed(header)) header.session = 0;
+  return header;
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Replica>> Replica::Recover(Context* context,
                                                           Peers* peers,
@@ -126,12 +135,11 @@ void Replica::RecoverRecords() {
         learn_holes_below(lsn);
         const uint64_t hash =
             header.key_bytes == 0 ? 0 : HashKey(state_.log.KeyAt(lsn));
-        logstore::RecordHeader learned = header;
-        if (Planted(PlantedBug::kSessionsNotRecovered) &&
-            logstore::IsKeyed(header)) {
-          learned.session = 0;
+        if (Planted(PlantedBug::kSessionsNotRecovered)) {
+          state_.Learn(lsn, WithoutRequest(header), hash, true);
+          return;
         }
-        state_.Learn(lsn, learned, hash, true);
+        state_.Learn(lsn, header, hash, true);
       });
   learn_holes_below(kMaxLsn);
   if (result.end > state_.backup_log.announced()) {

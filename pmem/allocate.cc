@@ -45,9 +45,9 @@ std::string DirectoryOf(const std::string& path) {
 }
 
 void SyncDirectory(const std::string& directory) {
-  FileHandle handle(
+  FileDescriptor handle(
       open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (handle.ok()) fsync(handle.get());
+  if (handle.valid()) fsync(handle.get());
 }
 
 // Bytes that the file could still grow by; UINT64_MAX if there is no limit.
@@ -140,8 +140,8 @@ bool TryLock(int fd) { return flock(fd, LOCK_EX | LOCK_NB) == 0; }
 absl::StatusOr<TemporaryFile> CreateTemporary(const std::string& path) {
   for (;;) {
     std::string name = absl::StrCat(path, kSuffix, "XXXXXX");
-    FileHandle file(mkostemp(name.data(), O_CLOEXEC));
-    if (!file.ok()) return FileError("create", name);
+    FileDescriptor file(mkostemp(name.data(), O_CLOEXEC));
+    if (!file.valid()) return FileError("create", name);
     // Between these two steps another process may take it for a left-over.
     if (TryLock(file.get()) && IsNamed(file.get(), name)) {
       return TemporaryFile{std::move(file), std::move(name)};
@@ -169,8 +169,8 @@ void RemoveLeftovers(const std::string& path) {
       continue;
     }
     const std::string found = it->path();
-    FileHandle file(open(found.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
-    if (file.ok() && TryLock(file.get()) && IsNamed(file.get(), found)) {
+    FileDescriptor file(open(found.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+    if (file.valid() && TryLock(file.get()) && IsNamed(file.get(), found)) {
       unlink(found.c_str());
     }
   }

@@ -12,7 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "pmem/file_handle.h"
+#include "common/file_descriptor.h"
 
 namespace whale::pmem {
 
@@ -28,7 +28,7 @@ bool TryLock(int fd);
 // A new file beside `path`, locked, under a name that RemoveLeftovers(path)
 // recognises.
 struct TemporaryFile {
-  FileHandle file;
+  FileDescriptor file;
   std::string path;
 };
 absl::StatusOr<TemporaryFile> CreateTemporary(const std::string& path);

@@ -71,7 +71,7 @@ class DeviceDaxTest : public ::testing::Test {
   // Both ends, which decide what a device is taken for.
   void Wipe() { Fill(0, 1 << 20, 0); }
   void Fill(uint64_t from_end, size_t bytes, int value) {
-    const FileHandle file(open(path_.c_str(), O_RDWR | O_CLOEXEC));
+    const FileDescriptor file(open(path_.c_str(), O_RDWR | O_CLOEXEC));
     const auto device = ExamineMappable(file.get());
     ASSERT_TRUE(device.ok()) << device.status();
     const std::vector<char> what(bytes, static_cast<char>(value));

@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/file_descriptor.h"
 #include "common/status_macros.h"
 #include "common/units.h"
-#include "pmem/file_handle.h"
 
 namespace whale::pmem {
 namespace {
@@ -43,7 +43,8 @@ absl::Status WithMapped(int fd, const Mappable& device, uint64_t offset,
 
 bool IsDeviceDax(const std::string& path) {
   // Neither opens nor waits for what is no device.
-  const FileHandle file(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK));
+  const FileDescriptor file(
+      open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK));
   const auto mappable = ExamineMappable(file.get());
   return mappable.ok() && mappable->is_device_dax;
 }

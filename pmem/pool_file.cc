@@ -79,7 +79,7 @@ absl::Status CheckDamage(int fd, const std::string& path) {
 
 }  // namespace
 
-PoolFile::PoolFile(const std::string& path, FileHandle lock)
+PoolFile::PoolFile(const std::string& path, FileDescriptor lock)
     : path_(path), lock_(std::move(lock)) {}
 
 PoolFile::~PoolFile() {
@@ -132,8 +132,8 @@ absl::StatusOr<std::unique_ptr<PoolFile>> PoolFile::CreateOnDevice(
     return absl::InvalidArgumentError(absl::StrCat(
         path, " is a device-dax; its pool must be of the domain pmem"));
   }
-  FileHandle device(open(path.c_str(), O_RDWR | O_CLOEXEC));
-  if (!device.ok()) return FileError("open", path);
+  FileDescriptor device(open(path.c_str(), O_RDWR | O_CLOEXEC));
+  if (!device.valid()) return FileError("open", path);
   WHALE_ASSIGN_OR_RETURN(const Mappable mappable, Examine(device.get(), path));
   if (!TryLock(device.get())) return InUse(device.get(), path);
   WHALE_RETURN_IF_ERROR(CheckDamage(device.get(), path));
@@ -158,7 +158,8 @@ absl::StatusOr<std::unique_ptr<PoolFile>> PoolFile::CreateOnDevice(
 }
 
 uint64_t PoolFile::StoreBytesOnDevice(const std::string& path) {
-  const FileHandle file(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK));
+  const FileDescriptor file(
+      open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK));
   const auto mappable = ExamineMappable(file.get());
   if (!mappable.ok() || !mappable->is_device_dax) return 0;
   const uint64_t overhead = PoolFileBytes(0);
@@ -168,8 +169,8 @@ uint64_t PoolFile::StoreBytesOnDevice(const std::string& path) {
 absl::StatusOr<std::unique_ptr<PoolFile>> PoolFile::Open(
     const std::string& path, const PoolFileOptions& options) {
   RemoveLeftovers(path);
-  FileHandle lock(open(path.c_str(), O_RDWR | O_CLOEXEC));
-  if (!lock.ok()) return FileError("open the pool", path);
+  FileDescriptor lock(open(path.c_str(), O_RDWR | O_CLOEXEC));
+  if (!lock.valid()) return FileError("open the pool", path);
   WHALE_ASSIGN_OR_RETURN(const Mappable mappable, Examine(lock.get(), path));
   if (!TryLock(lock.get())) return InUse(lock.get(), path);
   if (mappable.is_device_dax) {
@@ -218,8 +219,8 @@ absl::Status PoolFile::Check(const std::string& path,
 absl::Status PoolFile::Start(const PoolFileHeader& header, uint64_t done_before,
                              const PoolFileOptions& options) {
   header_ = header;
-  file_ = FileHandle(open(path_.c_str(), O_RDWR | O_CLOEXEC));
-  if (!file_.ok()) return FileError("open the pool", path_);
+  file_ = FileDescriptor(open(path_.c_str(), O_RDWR | O_CLOEXEC));
+  if (!file_.valid()) return FileError("open the pool", path_);
   WHALE_RETURN_IF_ERROR(Map(options));
   named_ = NamedMapping(map_, header_.file_bytes, path_.c_str());
   WHALE_RETURN_IF_ERROR(

@@ -19,8 +19,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/file_descriptor.h"
 #include "pmem/domain.h"
-#include "pmem/file_handle.h"
 #include "pmem/memory_errors.h"
 #include "pmem/pool_file_header.h"
 
@@ -82,7 +82,7 @@ class PoolFile {
   absl::Status CloseClean();
 
  private:
-  PoolFile(const std::string& path, FileHandle lock);
+  PoolFile(const std::string& path, FileDescriptor lock);
 
   static absl::StatusOr<std::unique_ptr<PoolFile>> CreateOnDevice(
       const std::string& path, uint64_t bytes, DomainKind domain,
@@ -99,8 +99,8 @@ class PoolFile {
   const std::string path_;
   // Two descriptions of one file: the lock must end with this process, even
   // while peers hold the other.
-  FileHandle lock_;
-  FileHandle file_;
+  FileDescriptor lock_;
+  FileDescriptor file_;
   PoolFileHeader header_{};
   std::byte* map_ = nullptr;
   NamedMapping named_;

@@ -148,7 +148,7 @@ TEST_F(PoolFileTest, SecondServerIsToldWhoHasIt) {
 
 TEST_F(PoolFileTest, PeersThatHoldTheMemoryDoNotHoldTheLock) {
   auto file = CreatePool();
-  FileHandle peer(dup(file->fd()));
+  FileDescriptor peer(dup(file->fd()));
   void* mapped = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED,
                       peer.get(), file->fd_offset());
   ASSERT_NE(mapped, MAP_FAILED);
@@ -259,7 +259,7 @@ TEST_F(PoolFileTest, BothHeaderCopiesGoneIsAnError) {
 
 TEST_F(PoolFileTest, OtherFormatVersionIsRefusedByName) {
   CreatePool();
-  FileHandle file(open(path_.c_str(), O_RDWR));
+  FileDescriptor file(open(path_.c_str(), O_RDWR));
   auto header = ReadPoolFileHeader(file.get(), path_);
   ASSERT_TRUE(header.ok());
   // As a later release would write it.

@@ -12,14 +12,7 @@ sim=$1
 seeds=${2:-300}
 shift
 [ $# -gt 0 ] && shift
-bugs=${*:-dirty-bit clear-forwarded uncommitted-answer early-chain-value
-  cell-before-records commit-without-flush cut-without-undo epoch-resumed
-  report-before-persist forward-out-of-order no-effect-uncommitted
-  store-after-activate ring-dropped metadata-without-request fenced-serves
-  lease-from-arrival commit-any-backup own-not-durable retry-runs-again
-  condition-from-applied pending-not-asked old-watermark uncommitted-exposed
-  sessions-not-recovered torn-record-taken history-ignored durable-over-holes
-  lease-ignored revoke-forgotten ring-released-early cut-too-low learner-early}
+bugs=${*:-$("$sim" --list-bugs | grep -vx lease-checked-before)}
 missed=0
 for bug in $bugs; do
   output=$("$sim" --bug "$bug" --seeds "1..$seeds" 2>&1)

@@ -8,13 +8,13 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "common/file_descriptor.h"
 #include "common/mappable.h"
 #include "common/remote_memory.h"
 #include "common/status_macros.h"
 #include "logstore/metadata_record.h"
 #include "metadata_mcast/cells.h"
 #include "pmem/device_dax.h"
-#include "pmem/file_handle.h"
 #include "pmem/pool_file_header.h"
 
 namespace whale::tools {
@@ -60,7 +60,7 @@ absl::StatusOr<std::unique_ptr<PoolView>> PoolView::Open(
     const std::string& path) {
   // Reading a device takes a mapping, which is made writable.
   const int access = pmem::IsDeviceDax(path) ? O_RDWR : O_RDONLY;
-  const pmem::FileHandle file(open(path.c_str(), access | O_CLOEXEC));
+  const FileDescriptor file(open(path.c_str(), access | O_CLOEXEC));
   if (file.get() < 0) return OpenError(path);
   const auto header = pmem::ReadPoolFileHeader(file.get(), path);
   if (!header.ok()) return WithPath(path, header.status());

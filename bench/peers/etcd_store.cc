@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "bench/peers/etcd.grpc.pb.h"
+#include "proto/etcd.grpc.pb.h"
 
 namespace whale::bench::peers {
 namespace {

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "common/file_descriptor.h"
 #include "fabric/fabric.h"
 #include "fabric/shm/doorbell.h"
-#include "fabric/shm/file_descriptor.h"
 #include "fabric/shm/process.h"
 #include "fabric/shm/remote_region.h"
 #include "fabric/shm/ring.h"

@@ -15,11 +15,11 @@
 #include <string_view>
 #include <vector>
 
+#include "common/file_descriptor.h"
 #include "fabric/fabric.h"
 #include "fabric/shm/connection.h"
 #include "fabric/shm/doorbell.h"
 #include "fabric/shm/event_queue.h"
-#include "fabric/shm/file_descriptor.h"
 #include "fabric/shm/regions.h"
 #include "fabric/shm/shm_fabric.h"
 #include "fabric/shm/socket.h"

@@ -17,7 +17,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "fabric/shm/file_descriptor.h"
+#include "common/file_descriptor.h"
 
 namespace whale::fabric::shm {
 

@@ -13,8 +13,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/file_descriptor.h"
 #include "fabric/fabric.h"
-#include "fabric/shm/file_descriptor.h"
 #include "fabric/shm/guard.h"
 #include "fabric/shm/layout.h"
 #include "fabric/shm/process.h"

@@ -10,8 +10,8 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "fabric/conformance/hostile_fixture.h"
 #include "fabric/conformance/suite.h"
-#include "fabric/hostile.h"
 #include "fabric/shared_memory.h"
 #include "fabric/shm/shm_fabric.h"
 
@@ -57,30 +57,10 @@ class ShmFixture : public ProviderFixture {
   BootClock clock_;
 };
 
-// The same through HostileFabric: it must not promise less than the contract,
-// and the suite must not lean on more.
-class HostileShmFixture : public ShmFixture {
- public:
-  explicit HostileShmFixture(uint64_t seed) {
-    for (size_t i = 0; i < 3; ++i) {
-      hostile_[i] = std::make_unique<HostileFabric>(
-          &ShmFixture::fabric(i),
-          // Refusing for no reason would hide what the suite counts.
-          HostileOptions{.seed = seed * 3 + i, .refuse = 0});
-    }
-  }
-  Fabric& fabric(size_t index) override { return *hostile_[index]; }
-  void Pump() override {
-    for (auto& hostile : hostile_) hostile->Advance();
-  }
-
- private:
-  std::array<std::unique_ptr<HostileFabric>, 3> hostile_;
-};
-
 Provider Hostile(uint64_t seed) {
-  return {"hostile" + std::to_string(seed),
-          [seed] { return std::make_unique<HostileShmFixture>(seed); }};
+  return {"hostile" + std::to_string(seed), [seed] {
+            return std::make_unique<HostileFixture<ShmFixture>>(seed);
+          }};
 }
 
 INSTANTIATE_TEST_SUITE_P(HostileShm, FabricConformance,

@@ -16,7 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "fabric/shm/file_descriptor.h"
+#include "common/file_descriptor.h"
 #include "fabric/shm/layout.h"
 #include "fabric/shm/process.h"
 

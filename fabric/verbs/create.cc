@@ -75,7 +75,7 @@ absl::Status VerbsFabricImpl::Init() {
     return absl::InvalidArgumentError(
         "verbs: durable memory needs a way to persist it");
   }
-  wake_ = shm::FileDescriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  wake_ = FileDescriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake_.valid()) return VerbsError("eventfd", errno);
   WHALE_RETURN_IF_ERROR(OpenDevice());
   WHALE_RETURN_IF_ERROR(MakeQueues());

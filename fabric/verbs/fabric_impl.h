@@ -24,7 +24,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "fabric/shm/file_descriptor.h"
+#include "common/file_descriptor.h"
 #include "fabric/verbs/connection.h"
 #include "fabric/verbs/handles.h"
 #include "fabric/verbs/queue_pair.h"
@@ -220,7 +220,7 @@ class VerbsFabricImpl final : public VerbsFabric {
   uint32_t polls_ = 0;
   int64_t last_tick_ns_ = 0;
 
-  shm::FileDescriptor wake_;  // eventfd
+  FileDescriptor wake_;  // eventfd
   std::atomic<bool> woken_{false};
   std::atomic<bool> setup_waits_{false};
   uint32_t unacknowledged_ = 0;  // events of the channel

@@ -8,8 +8,8 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "fabric/conformance/hostile_fixture.h"
 #include "fabric/conformance/suite.h"
-#include "fabric/hostile.h"
 #include "fabric/shared_memory.h"
 #include "fabric/verbs/local_exchange.h"
 #include "fabric/verbs/verbs_fabric.h"
@@ -57,24 +57,6 @@ class VerbsFixture : public ProviderFixture {
   BootClock clock_;
 };
 
-class HostileVerbsFixture : public VerbsFixture {
- public:
-  explicit HostileVerbsFixture(uint64_t seed) : VerbsFixture(TestOptions()) {
-    for (size_t i = 0; i < hostile_.size(); ++i) {
-      hostile_[i] = std::make_unique<HostileFabric>(
-          &VerbsFixture::fabric(i),
-          HostileOptions{.seed = seed * 3 + i, .refuse = 0});
-    }
-  }
-  Fabric& fabric(size_t index) override { return *hostile_[index]; }
-  void Pump() override {
-    for (auto& hostile : hostile_) hostile->Advance();
-  }
-
- private:
-  std::array<std::unique_ptr<HostileFabric>, 3> hostile_;
-};
-
 std::unique_ptr<ProviderFixture> MakeWith(FlushMethod method) {
   VerbsOptions options = TestOptions();
   options.flush.insist = method;
@@ -94,7 +76,10 @@ std::vector<Provider> MakeProviders() {
   std::vector<Provider> providers = {
       {"verbs", [] { return std::make_unique<VerbsFixture>(TestOptions()); }},
       {"receiverflush", [] { return MakeWith(FlushMethod::kReceiverFlush); }},
-      {"hostile", [] { return std::make_unique<HostileVerbsFixture>(1); }}};
+      {"hostile", [] {
+         return std::make_unique<HostileFixture<VerbsFixture>>(1,
+                                                               TestOptions());
+       }}};
   if (std::getenv("WHALE_NATIVE_FLUSH") != nullptr) {
     providers.push_back(
         {"nativeflush", [] { return MakeWith(FlushMethod::kNativeFlush); }});

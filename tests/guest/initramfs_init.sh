@@ -33,13 +33,13 @@ fi
 mount -t tmpfs -o size=75% none /upper
 mkdir /upper/files /upper/work
 mount -t overlay -o "lowerdir=$lower,upperdir=/upper/files,workdir=/upper/work" \
-  none /root || die "cannot lay the root together"
-mount -t proc none /root/proc
-mount -t sysfs none /root/sys
-mount --move /dev /root/dev
-mount -t tmpfs none /root/run
-mkdir -p /root/run/guest /root/usr/lib/modules
-share control /root/run/guest rw || die "cannot mount the control folder"
-share modules /root/usr/lib/modules ro,cache=loose ||
+  none /newroot || die "cannot lay the root together"
+mount -t proc none /newroot/proc
+mount -t sysfs none /newroot/sys
+mount --move /dev /newroot/dev
+mount -t tmpfs none /newroot/run
+mkdir -p /newroot/run/guest /newroot/usr/lib/modules
+share control /newroot/run/guest rw || die "cannot mount the control folder"
+share modules /newroot/usr/lib/modules ro,cache=loose ||
   die "cannot mount the modules"
-exec switch_root /root /bin/bash /run/guest/init.sh
+exec switch_root /newroot /bin/bash /run/guest/init.sh

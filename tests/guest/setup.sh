@@ -113,7 +113,7 @@ build_initrd() { # kernel-directory file
   local tree version module file
   version=$(cat "$1/version")
   tree=$(mktemp -d "$work/initrd.XXXXXX")
-  mkdir -p "$tree"/{bin,modules,proc,sys,dev,lower,layer,upper,root}
+  mkdir -p "$tree"/{bin,modules,proc,sys,dev,lower,layer,upper,newroot}
   cp "$(command -v busybox)" "$tree/bin/busybox"
   for module in virtio_pci 9pnet_virtio 9p overlay; do
     # A dependency comes before what needs it.

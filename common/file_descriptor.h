@@ -1,14 +1,14 @@
 // A file descriptor that is closed with its owner.
 //
 // Thread-safety: none. Ownership: exactly one owner; moves, never copies.
-#ifndef WHALE_FABRIC_SHM_FILE_DESCRIPTOR_H_
-#define WHALE_FABRIC_SHM_FILE_DESCRIPTOR_H_
+#ifndef WHALE_COMMON_FILE_DESCRIPTOR_H_
+#define WHALE_COMMON_FILE_DESCRIPTOR_H_
 
 #include <unistd.h>
 
 #include <utility>
 
-namespace whale::fabric::shm {
+namespace whale {
 
 class FileDescriptor {
  public:
@@ -36,6 +36,6 @@ class FileDescriptor {
   int fd_ = -1;
 };
 
-}  // namespace whale::fabric::shm
+}  // namespace whale
 
-#endif  // WHALE_FABRIC_SHM_FILE_DESCRIPTOR_H_
+#endif  // WHALE_COMMON_FILE_DESCRIPTOR_H_
