@@ -145,13 +145,17 @@ TEST(PendingTable, AgreesWithAModel) {
 TEST(PendingTable, ShrinksAfterABurstAndKeepsWhatIsPending) {
   PendingTable table(8);
   uint64_t lsn = 0;
-  for (int i = 0; i < 4096; ++i) table.Push(Put(++lsn, lsn % 5));
+  const auto push_next = [&] {
+    ++lsn;
+    table.Push(Put(lsn, lsn % 5));
+  };
+  for (int i = 0; i < 4096; ++i) push_next();
   while (table.size() > 3) table.PopFront();
   const size_t large = table.capacity();
   EXPECT_GE(large, 4096u);
   // Few are pending from now on, never none.
   for (int i = 0; i < 200'000; ++i) {
-    table.Push(Put(++lsn, lsn % 5));
+    push_next();
     table.PopFront();
     ASSERT_EQ(table.size(), 3u);
     ASSERT_EQ(table.front().lsn, Lsn(lsn - 2));

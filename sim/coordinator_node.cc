@@ -25,6 +25,7 @@ void CoordinatorNode::Crash() {
   world_->Trace("coordinator crashes");
   ++life_;
   core_.reset();
+  writes_under_way_ = 0;
   inputs_.clear();
   sessions_.clear();
 }
@@ -75,6 +76,7 @@ void CoordinatorNode::Apply(control::Effects effects) {
 }
 
 void CoordinatorNode::Store(control::StoreState write) {
+  ++writes_under_way_;
   const int64_t there = world_->Between(kMicrosecond, 3 * kMillisecond);
   world_->After(there, [this, life = life_, write = std::move(write)] {
     // A crash meanwhile: the write may have left, or not.
@@ -85,6 +87,7 @@ void CoordinatorNode::Store(control::StoreState write) {
     const int64_t back = world_->Between(kMicrosecond, kMillisecond);
     world_->After(back, [this, life, status, revision] {
       if (life != life_) return;
+      --writes_under_way_;
       Feed([status, revision](control::CoordinatorCore* core, int64_t now,
                               control::Effects* effects) {
         if (status.ok()) {

@@ -46,6 +46,8 @@ class CoordinatorNode {
   const proto::ClusterMap* map() const {
     return core_ == nullptr ? nullptr : &core_->map();
   }
+  // It knows of every write to the store that it has arrived, or not.
+  bool settled() const { return writes_under_way_ == 0; }
   // An operator's request; false: refused, or the coordinator is away.
   bool Ask(control::CoordinatorCore::Plan plan);
   // None: the coordinator is away.
@@ -75,6 +77,7 @@ class CoordinatorNode {
   uint64_t life_ = 0;  // events of earlier lives are dropped
   int64_t paused_until_ns_ = 0;
   std::deque<Input> inputs_;
+  uint64_t writes_under_way_ = 0;  // of this life
   uint64_t next_token_ = 1;
   std::map<uint64_t, SessionSink> sessions_;
 };

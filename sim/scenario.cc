@@ -317,7 +317,8 @@ bool Run::AddSpareServers() {
   operator_->AddSpareServers();
   const bool added = RunUntil(30 * kSecond, [this] {
     return cluster_->store().servers() ==
-           static_cast<int>(cluster_->server_count());
+               static_cast<int>(cluster_->server_count()) &&
+           cluster_->coordinator().settled();
   });
   if (!added) return Fails(Result::kLiveness, "servers cannot be added");
   for (size_t i = options_.cluster.Replicas(); i < cluster_->server_count();
