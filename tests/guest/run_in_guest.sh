@@ -125,7 +125,8 @@ start() {
     -virtfs "$(folder control "$control" "")" </dev/null &
   emulator=$!
   local deadline=$((SECONDS + BOOT_SECONDS))
-  while [[ ! -e $control/up ]] && running && ((SECONDS < deadline)); do
+  while [[ ! -e $control/up ]] && running && ((SECONDS < deadline)) &&
+    ! grep -qs 'Kernel panic' "$control/console"; do
     sleep 0.1
   done
   [[ -e $control/up ]]

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# The provider of verbs built against a libibverbs that has RDMA FLUSH, which
+# Debian 12's has not: the conformance suite in a guest that has both.
+#
+# Works in the current folder. Run by tests/guest/run.sh.
+set -euo pipefail
+scenarios=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+guest=$scenarios/..
+root=$guest/../..
+readonly scenarios guest root
+build=$WHALE_BUILD-native-flush
+
+inside() {
+  # shellcheck source=tests/guest/inside.sh
+  source "$guest/inside.sh"
+  rxe_here
+  WHALE_REQUIRE_RDMA=1 WHALE_NATIVE_FLUSH=1 \
+    "$build/fabric/verbs_conformance_test" --gtest_brief=1 \
+    --gtest_filter='*nativeflush*' | tee conformance
+  echo "RESULT: conformance $(grep -E 'PASSED.* [1-9][0-9]* tests' conformance)"
+}
+
+if [[ ${1-} == --inside ]]; then
+  inside
+  exit
+fi
+
+cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
+  -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=16 \
+  -DWHALE_BUILD_BENCH=OFF \
+  -DWHALE_IBVERBS_ROOT="$("$guest/setup.sh" --print)/layer" >/dev/null
+cmake --build "$build" --target verbs_conformance_test
+"$guest/run_in_guest.sh" --layer env WHALE_BUILD="$WHALE_BUILD" \
+  "$scenarios/native_flush.sh" --inside
