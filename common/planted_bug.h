@@ -24,7 +24,7 @@ enum class PlantedBug : uint8_t {
   kCutWithoutUndo,          // index and outcomes keep what the cut discarded
   kEpochResumed,            // a restarted process goes on in its old epoch
   kLeaseFromArrival,        // a lease counted from the grant's arrival
-  kLeaseCheckedBefore,      // the lease checked before the value is determined
+  kLeaseCheckedBefore,      // by a clock read before the request came
   kFencedServes,            // a replica that ended its epoch goes on serving
   kReportBeforePersist,     // a survivor reports before it persists
   kRingDropped,             // rings of old epochs dropped with their holes

@@ -37,11 +37,6 @@ WorkCookie BackupReads::Cookie(WorkKind kind, size_t index) const {
 }
 
 void BackupReads::Serve(const Get& get) {
-  if (Planted(PlantedBug::kLeaseCheckedBefore) && !gate_->LeaseIsValid()) {
-    answers_->Refuse(get.connection, wire::RequestType::kGet, get.tag,
-                     wire::Result::kNotServing);
-    return;
-  }
   Waiting waiting{.get = get, .key = std::string(get.key)};
   const bool weak =
       get.level == ReadLevel::kStale ||
@@ -50,7 +45,6 @@ void BackupReads::Serve(const Get& get) {
 }
 
 bool BackupReads::NeedsLease(const Waiting& waiting) const {
-  if (Planted(PlantedBug::kLeaseCheckedBefore)) return false;
   return waiting.get.level != ReadLevel::kStale &&
          (waiting.get.level != ReadLevel::kSession ||
           state_->committed < waiting.get.least_seen);

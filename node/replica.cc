@@ -47,7 +47,11 @@ Replica::Replica(Context* context, Peers* peers, ClientPort* clients,
 // --- Reads ---
 
 bool Replica::LeaseIsValid() {
-  return lease_->Valid(lease_from_sequence_, context_->clock->NowNs());
+  // Never the turn's time: the process may have stood still since it was read.
+  const int64_t now_ns = Planted(PlantedBug::kLeaseCheckedBefore)
+                             ? context_->now_ns
+                             : context_->clock->NowNs();
+  return lease_->Valid(lease_from_sequence_, now_ns);
 }
 
 void Replica::ConfirmEpoch(absl::AnyInvocable<void(bool)> done) {

@@ -124,8 +124,16 @@ void Faults::IsolateServer() {
     for (uint32_t other : others) {
       if (other != kCoordinatorNode) network.CutLink(other, node);
     }
-    // READs that still reach the others are answered late.
     World& world = cluster_->world();
+    if (world.random().Chance(0.5)) {
+      // It stands still until its lease is over, and notices nothing.
+      world.After(world.Between(0, lease_ns / 2), [=, this] {
+        ServerNode& server = cluster_->server(index);
+        server.PauseUntil(cluster_->world().now_ns() +
+                          cluster_->world().Between(lease_ns, 2 * lease_ns));
+      });
+    }
+    // READs that still reach the others are answered late.
     world.After(world.Between(0, 20 * kMillisecond), [=, &network] {
       for (uint32_t other : others) network.CutLink(node, other);
     });
@@ -195,7 +203,7 @@ void Faults::Cut(bool both_ways) {
   World& world = cluster_->world();
   const std::vector<uint32_t> nodes = cluster_->Nodes();
   const uint32_t a = cluster_->server(AnyServer()).node();
-  const bool alone = world.random().Chance(0.3);
+  const bool alone = world.random().Chance(0.5);
   const uint32_t one = nodes[world.random().Below(nodes.size())];
   const bool outwards = world.random().Chance(0.5);
   std::vector<std::pair<uint32_t, uint32_t>> links;

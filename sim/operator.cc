@@ -56,7 +56,9 @@ void Operator::AskForSomething() {
 
 bool Operator::Done() {
   const auto status = cluster_->coordinator().Status();
-  return status.has_value() && status->moves().empty();
+  // A coordinator that has just started knows of nothing yet.
+  return status.has_value() && !status->map().shards().empty() &&
+         status->moves().empty();
 }
 
 }  // namespace whale::sim

@@ -86,6 +86,9 @@ WorkloadOptions DrawWorkload(Prng& random, const ClusterSetup& cluster) {
   workload.max_key_bytes = Pick<uint64_t>(random, {1, 30, 200});
   workload.think_ns = Pick<int64_t>(random, {500, 3000, 10000}) * kMicrosecond;
   workload.max_timeout_ns = Pick<int64_t>(random, {400, 2000}) * kMillisecond;
+  // Whoever asks a server that stands still soon asks again.
+  workload.max_get_timeout_ns =
+      Pick<int64_t>(random, {30, 2000}) * kMillisecond;
   workload.gets = Pick<uint32_t>(random, {4, 10, 20});
   workload.max_written_bytes =
       cluster.segment_slots * cluster.segment_bytes / cluster.shards / 3;
@@ -197,8 +200,15 @@ void IsolateServers(Prng& random, ScenarioOptions* options) {
   workload.keys = 1 + random.Below(2);
   workload.think_ns = Pick<int64_t>(random, {1, 3}) * kMillisecond;
   workload.max_timeout_ns = Pick<int64_t>(random, {400, 2000}) * kMillisecond;
+  // Whoever asks a server that stands still soon asks again.
+  workload.max_get_timeout_ns =
+      Pick<int64_t>(random, {30, 2000}) * kMillisecond;
   workload.max_value_bytes = 200;
   workload.gets = Pick<uint32_t>(random, {4, 10});
+  // Room for writes to the end: what is stale shows only beside something new.
+  cluster.segment_bytes = 32768;
+  cluster.segment_slots = 512;
+  workload.max_written_bytes = 5 << 20;
   FaultOptions& faults = options->faults;
   faults.enabled.fill(false);
   faults.enabled[static_cast<size_t>(Fault::kIsolateServer)] = true;

@@ -27,6 +27,7 @@ ServerNode::~ServerNode() {
 absl::Status ServerNode::Start() {
   if (running() || dead_) return absl::OkStatus();
   incarnation_ = Incarnation(incarnation_.value() + 1);
+  clock_.ForgetReading();
   world_->Trace(absl::StrCat("server ", node(), " starts, incarnation ",
                              incarnation_.value()));
   fabric_ = std::make_unique<SimFabric>(network_, node(), &memory_);
@@ -115,8 +116,11 @@ void ServerNode::Send(const proto::ServerReport& report) {
   if (!dead_) reports_(report);
 }
 
+// In the worst place: the turn that goes on then has read its clock already.
 void ServerNode::PauseUntil(int64_t time_ns) {
-  if (stepper_ != nullptr) stepper_->PauseUntil(time_ns);
+  if (stepper_ == nullptr) return;
+  clock_.ReadBeforePause();
+  stepper_->PauseUntil(time_ns);
 }
 
 void ServerNode::Resume() {

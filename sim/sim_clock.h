@@ -5,6 +5,8 @@
 #define WHALE_SIM_SIM_CLOCK_H_
 
 #include <cstdint>
+#include <optional>
+#include <utility>
 
 #include "common/clock.h"
 #include "sim/world.h"
@@ -17,7 +19,17 @@ class SimClock final : public Clock {
   SimClock(const World* world, int64_t offset_ns, int64_t drift_ppm)
       : world_(world), offset_ns_(offset_ns), drift_ppm_(drift_ppm) {}
 
-  int64_t NowNs() override { return LocalTime(world_->now_ns()); }
+  int64_t NowNs() override {
+    if (read_before_ns_.has_value()) {
+      return *std::exchange(read_before_ns_, std::nullopt);
+    }
+    return LocalTime(world_->now_ns());
+  }
+
+  // The process stops just after it has read the clock, or goes on as if that
+  // had not been: the next reading is of now, whenever it is asked for.
+  void ReadBeforePause() { read_before_ns_ = LocalTime(world_->now_ns()); }
+  void ForgetReading() { read_before_ns_.reset(); }
 
   int64_t LocalTime(int64_t world_ns) const {
     return offset_ns_ + world_ns + world_ns / kMillion * drift_ppm_ +
@@ -36,6 +48,7 @@ class SimClock final : public Clock {
   const World* const world_;
   const int64_t offset_ns_;
   const int64_t drift_ppm_;
+  std::optional<int64_t> read_before_ns_;
 };
 
 }  // namespace whale::sim

@@ -108,6 +108,8 @@ void Workload::SubmitRandom(size_t position) {
   };
   if (is(options_.gets)) {
     operation.type = OperationType::kGet;
+    operation.timeout_ns =
+        std::min(operation.timeout_ns, options_.max_get_timeout_ns);
     if (random.Chance(options_.weak)) {
       operation.read_level = random.Chance(0.5) ? client::ReadLevel::kSession
                                                 : client::ReadLevel::kStale;

@@ -32,6 +32,7 @@ struct WorkloadOptions {
   int64_t think_ns = 2 * kMillisecond;  // mean pause before the next operation
   int64_t min_timeout_ns = 200 * kMillisecond;
   int64_t max_timeout_ns = 2 * kSecond;
+  int64_t max_get_timeout_ns = INT64_MAX;
   // Relative frequencies.
   uint32_t gets = 10, puts = 6, deletes = 1, compares = 2, delete_ifs = 1;
   uint64_t max_written_bytes = UINT64_MAX;  // then only gets

@@ -31,6 +31,7 @@ absl::Status RunOpenssl(std::vector<std::string> words,
                         const std::string& log) {
   words.insert(words.begin(), "openssl");
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   const pid_t pid = fork();
