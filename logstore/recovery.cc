@@ -82,7 +82,6 @@ class Walker {
   void TakeMetadata(const MetadataEntry& entry) {
     const Lsn next = segments_.After(at_, RecordBytes(entry.header));
     if (IsWholeInMetadata(entry.header)) {
-      RareBranch<"recover: record restored from its metadata">();
       ++result_.restored;
       if (restorable_ != nullptr) restorable_->push_back(entry.header);
       Visit(entry.header);

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "common/check.h"
-#include "common/rare_branch.h"
 #include "common/remote_memory.h"
 #include "metadata_mcast/log_walk.h"
 
@@ -79,7 +78,6 @@ Announcer::Found Announcer::FindInRing(const Log& log, Announced& out) {
 Announcer::Found Announcer::FindInLog(const Log& log, const History& history,
                                       Announced& out) {
   if (log.Check(announced_, history) != Log::Validity::kValid) {
-    RareBranch<"announce: record is not whole">();
     return Found::kNotWhole;
   }
   const RecordHeader& header = log.HeaderAt(announced_);
@@ -105,7 +103,6 @@ bool Announcer::LoadRingEntry(const History& history) {
   const Lsn lsn(entry.header.lsn);
   if (!logstore::CheckMetadataRecord(entry) || lsn < announced_ ||
       !history.Accepts(lsn, entry.header.epoch_low)) {
-    RareBranch<"announce: ring entry is not whole">();
     return false;
   }
   ring_next_ = entry;

@@ -239,7 +239,6 @@ void BackupReads::OnHole(size_t slot, fabric::Outcome outcome) {
     Refuse(waiting, wire::Result::kNotServing);
   } else if (!HoleIsValid(slot)) {
     // Freed meanwhile, or torn: the value may be here by now.
-    RareBranch<"read: value fetched from the primary is not whole">();
     Look(std::move(waiting), true);
   } else {
     const auto* record =
@@ -251,7 +250,6 @@ void BackupReads::OnHole(size_t slot, fabric::Outcome outcome) {
       hole.answering = AnswerRecord(
           waiting, *record, Cookie(WorkKind::kHoleAnswer, slot).Encode());
     } else {
-      RareBranch<"read: pending record is of another key">();
       waiting.not_this = hole.lsn;
       Look(std::move(waiting), true);
     }

@@ -147,7 +147,7 @@ void Replica::RecoverRecords() {
   }
   state_.committed = std::min(state_.committed, result.end);
   state_.Apply();
-  if (!result.damage.empty()) {
+  if (!result.damage.empty() && !Planted(PlantedBug::kRotIgnored)) {
     const logstore::Damage& damage = result.damage.front();
     damage_ = "the log is damaged from LSN " +
               std::to_string(damage.begin.value()) + " on (" +

@@ -195,8 +195,10 @@ int64_t Cluster::Arrival(uint32_t from, uint32_t to, int64_t* last_ns) {
 void Cluster::ToCoordinator(ServerNode* server,
                             const proto::ServerReport& report) {
   for (const proto::ShardReport& shard : report.shards()) {
-    // Memory keeps what its domain promises: nothing can be damaged.
-    if (!shard.damaged() || !failure_.empty()) continue;
+    // Memory keeps what its domain promises: nothing else can be damaged.
+    if (server->MayBeDamaged(shard) || !shard.damaged() || !failure_.empty()) {
+      continue;
+    }
     failure_ = absl::StrCat("server ", server->node(), " says that shard ",
                             shard.shard(), " is damaged: ", shard.damage());
   }

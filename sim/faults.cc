@@ -1,5 +1,8 @@
 #include "sim/faults.h"
 
+#include <functional>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -7,13 +10,25 @@
 namespace whale::sim {
 
 const char* FaultName(Fault fault) {
-  static constexpr const char* kNames[kFaultKinds] = {
-      "crash-server",      "crash-all-servers", "power-server",
-      "power-all",         "pause-server",      "slow-server",
-      "cut-one-way",       "cut-both-ways",     "kill-connection",
-      "crash-coordinator", "pause-coordinator", "kill-client",
-      "pause-client",      "long-crash",        "long-pause",
-      "no-coordinator",    "lose-pool",         "isolate-server"};
+  static constexpr const char* kNames[kFaultKinds] = {"crash-server",
+                                                      "crash-all-servers",
+                                                      "power-server",
+                                                      "power-all",
+                                                      "pause-server",
+                                                      "slow-server",
+                                                      "cut-one-way",
+                                                      "cut-both-ways",
+                                                      "kill-connection",
+                                                      "crash-coordinator",
+                                                      "pause-coordinator",
+                                                      "kill-client",
+                                                      "pause-client",
+                                                      "long-crash",
+                                                      "long-pause",
+                                                      "no-coordinator",
+                                                      "lose-pool",
+                                                      "isolate-server",
+                                                      "rot-log"};
   return kNames[static_cast<size_t>(fault)];
 }
 
@@ -83,18 +98,36 @@ void Faults::Inject(Fault fault) {
     case Fault::kNoCoordinator:
       return CutFromCoordinator();
     case Fault::kLosePool:
-      if (cluster_->setup().mirrors > 0 && cluster_->IsWhole()) {
-        LosePool(AnyServer());
-      }
-      return;
+      return WhenWhole([this] { LosePool(AnyServer()); });
     case Fault::kIsolateServer:
       return IsolateServer();
+    case Fault::kRotLog:
+      return WhenWhole([this] { RotLog(AnyServer()); });
   }
+}
+
+// A copy may be lost only while all others are whole, and while values are in
+// two places before they are acknowledged.
+void Faults::WhenWhole(std::function<void()> harm) {
+  if (healed_ || cluster_->setup().mirrors == 0) return;
+  if (cluster_->IsWhole()) return harm();
+  cluster_->world().After(20 * kMillisecond,
+                          [this, harm = std::move(harm)] { WhenWhole(harm); });
 }
 
 void Faults::LosePool(size_t index) {
   cluster_->CrashServer(index, false);
   cluster_->server(index).LosePool();
+  cluster_->world().After(LongTime(),
+                          [this, index] { cluster_->StartServer(index); });
+}
+
+void Faults::RotLog(size_t index) {
+  ServerNode& server = cluster_->server(index);
+  const std::optional<size_t> at = server.PlaceToRot();
+  if (!at) return;
+  cluster_->CrashServer(index, false);
+  server.memory()->Rot(*at, *at + 1, cluster_->world().random());
   cluster_->world().After(LongTime(),
                           [this, index] { cluster_->StartServer(index); });
 }

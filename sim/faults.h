@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "sim/cluster.h"
@@ -39,8 +40,9 @@ enum class Fault : uint8_t {
   kLosePool,
   // Among servers and coordinator; clients still reach it.
   kIsolateServer,
+  kRotLog,  // a bit, while the server is down
 };
-inline constexpr size_t kFaultKinds = 18;
+inline constexpr size_t kFaultKinds = 19;
 const char* FaultName(Fault fault);
 
 struct FaultOptions {
@@ -74,7 +76,9 @@ class Faults {
   }
   void CrashServer(size_t index, bool power, int64_t down_ns);
   void CrashAll(bool power);
+  void WhenWhole(std::function<void()> harm);
   void LosePool(size_t index);
+  void RotLog(size_t index);
   void IsolateServer();
   // A server or a client.
   void CutFromCoordinator();

@@ -182,6 +182,28 @@ void AddOperator(uint64_t seed, ScenarioOptions* options) {
   options->safety_ns = std::max(options->safety_ns, 4 * kSecond);
 }
 
+// Bytes rot where a pool may be lost: it is the same loss to the others.
+void AddRot(uint64_t seed, ScenarioOptions* options) {
+  Prng random(seed ^ 0x726f74);
+  auto& enabled = options->faults.enabled;
+  enabled[static_cast<size_t>(Fault::kRotLog)] =
+      enabled[static_cast<size_t>(Fault::kLosePool)] && random.Chance(0.5);
+}
+
+// Records that do not fit into one READ of a learner, where there are such.
+void AddLongValues(uint64_t seed, ScenarioOptions* options) {
+  Prng random(seed ^ 0x6c6f6e67);
+  const auto& enabled = options->faults.enabled;
+  if (!enabled[static_cast<size_t>(Fault::kLosePool)]) return;
+  if (!random.Chance(0.2)) return;
+  ClusterSetup& cluster = options->cluster;
+  cluster.segment_bytes = 1 << 20;
+  cluster.segment_slots = 12 * cluster.shards;
+  WorkloadOptions& workload = options->workload;
+  workload.max_value_bytes = 200'000;
+  workload.max_written_bytes = 4 << 20;
+}
+
 // A server is alone with the clients, again and again, and they read there what
 // they write elsewhere: its lease must have ended before the others go on.
 void IsolateServers(Prng& random, ScenarioOptions* options) {
@@ -222,6 +244,8 @@ class Run {
     world_.set_trace(trace);
     options_ = DrawScenario(world_.random());
     AddOperator(seed, &options_);
+    AddRot(seed, &options_);
+    AddLongValues(seed, &options_);
     world_.Trace(Describe(options_));
     cluster_ = std::make_unique<Cluster>(&world_, options_.cluster);
     workload_ = std::make_unique<Workload>(cluster_.get(), options_.workload,

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "common/units.h"
+#include "logstore/log.h"
 
 namespace whale::sim {
 
@@ -103,6 +104,43 @@ void ServerNode::LosePool() {
   for (uint8_t& byte : options_.geometry.pool_uuid) {
     byte = world_->random().Below(256);
   }
+}
+
+std::optional<size_t> ServerNode::PlaceToRot() {
+  if (!running()) return std::nullopt;
+  const auto& shards = server_->last_report().shards();
+  const proto::ShardReport& report =
+      shards.at(static_cast<int>(world_->random().Below(shards.size())));
+  if (report.phase() != proto::SHARD_ACTIVE) return std::nullopt;
+  const logstore::Log log(pool_.get(), ShardId(report.shard()));
+  const Lsn start(report.history().rbegin()->start());
+  if (start <= log.begin()) return std::nullopt;
+  const Lsn any = log.begin() + world_->random().Below(start - log.begin());
+  Lsn lsn = log.SegmentStart(log.SegmentOf(any));
+  uint64_t bytes = logstore::RecordBytes(log.HeaderAt(lsn));
+  for (; log.After(lsn, bytes) <= any;
+       bytes = logstore::RecordBytes(log.HeaderAt(lsn))) {
+    lsn = log.After(lsn, bytes);
+  }
+  rotten_shard_ = report.shard();
+  world_->Trace(absl::StrCat("server ", node(), ": a bit of shard ",
+                             report.shard(), " at LSN ", lsn.value(), " rots"));
+  // What fills the record up to its alignment is nobody's, like a pad's body.
+  const logstore::RecordHeader& header = log.HeaderAt(lsn);
+  const uint64_t checked_bytes =
+      sizeof(header) + (header.type == logstore::RecordType::kPad
+                            ? 0
+                            : header.key_bytes + header.value_bytes);
+  return log.At(lsn) - memory_.base() +
+         static_cast<ptrdiff_t>(world_->random().Below(checked_bytes));
+}
+
+bool ServerNode::MayBeDamaged(const proto::ShardReport& report) {
+  if (rotten_shard_ != report.shard()) return false;
+  if (!report.damaged() && report.phase() == proto::SHARD_ACTIVE) {
+    rotten_shard_.reset();
+  }
+  return true;
 }
 
 void ServerNode::OnEffect() {

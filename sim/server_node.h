@@ -9,6 +9,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "logstore/pool.h"
@@ -62,6 +63,11 @@ class ServerNode final : public node::ControlLink {
   // The pool is gone for good; the next start begins with an empty one.
   // REQUIRES: !running().
   void LosePool();
+  // A byte of a record that was there before the epoch began, so that nobody
+  // takes it for a torn write; none if there is no such record. From now on the
+  // server may say that its shard is damaged, until it holds it again.
+  std::optional<size_t> PlaceToRot();
+  bool MayBeDamaged(const proto::ShardReport& report);
   void PauseUntil(int64_t time_ns);
   void Resume();
   // Turns take so many times longer.
@@ -85,6 +91,7 @@ class ServerNode final : public node::ControlLink {
   SimMemory memory_;
   SimClock clock_;
   bool formatted_ = false;
+  std::optional<uint32_t> rotten_shard_;
   std::string warning_;
   Incarnation incarnation_;
   int64_t turn_cost_ns_ = 1 * kMicrosecond;
