@@ -49,6 +49,7 @@ enum class PlantedBug : uint8_t {
   kRingReleasedEarly,     // ring slots are free before the value is durable
   kCutTooLow,             // the cut is at the known commit watermark
   kLearnerEarly,          // a learner is taken in before it has the log
+  kSegmentsHoarded,       // a backup takes more segments than it needs
   kRotIgnored,            // a restart passes over bytes that rotted
 };
 
@@ -91,6 +92,7 @@ inline constexpr PlantedBugName kPlantedBugNames[] = {
     {PlantedBug::kRingReleasedEarly, "ring-released-early"},
     {PlantedBug::kCutTooLow, "cut-too-low"},
     {PlantedBug::kLearnerEarly, "learner-early"},
+    {PlantedBug::kSegmentsHoarded, "segments-hoarded"},
     {PlantedBug::kRotIgnored, "rot-ignored"},
 };
 

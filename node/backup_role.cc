@@ -97,7 +97,8 @@ void BackupRole::GrantSegments(uint64_t first, uint64_t last) {
 
 void BackupRole::KeepSegmentsAhead() {
   const uint64_t wanted =
-      state_->log.SegmentOf(state_->backup_log.announced()) + kSegmentsAhead;
+      state_->log.SegmentOf(state_->backup_log.announced()) + kSegmentsAhead +
+      (Planted(PlantedBug::kSegmentsHoarded) ? 3 : 0);
   if (segments_until_ >= wanted || context_->now_ns < segments_retry_at_ns_) {
     return;
   }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "node/grants.h"
 
 namespace whale::sim {
 namespace {
@@ -35,13 +36,37 @@ logstore::Geometry GeometryOf(const ClusterSetup& setup, uint32_t server,
   return geometry;
 }
 
+checkers::ReplicaSays SaidOf(const proto::ServerReport& report,
+                             const proto::ShardReport& shard, bool rotten) {
+  using Phase = checkers::ReplicaSays::Phase;
+  checkers::ReplicaSays says = {.server = report.server_id(),
+                                .process = report.incarnation(),
+                                .shard = shard.shard(),
+                                .epoch = shard.epoch(),
+                                .primary = shard.replicated() > 0,
+                                .damaged = rotten || shard.damaged(),
+                                .announced = shard.announced(),
+                                .durable = shard.durable(),
+                                .committed = shard.committed(),
+                                .applied = shard.applied(),
+                                .replicated = shard.replicated(),
+                                .log_bytes = shard.log_bytes()};
+  if (shard.phase() == proto::SHARD_ACTIVE) says.phase = Phase::kActive;
+  if (shard.phase() == proto::SHARD_SEALED) says.phase = Phase::kStopped;
+  for (const proto::EpochStart& entry : shard.history()) {
+    says.starts.emplace_back(entry.epoch(), entry.start());
+  }
+  return says;
+}
+
 }  // namespace
 
 Cluster::Cluster(World* world, const ClusterSetup& setup)
     : world_(world),
       setup_(setup),
       network_(world, setup.network),
-      coordinator_clock_(MakeClock()) {
+      coordinator_clock_(MakeClock()),
+      watermarks_(setup.segment_bytes, node::kSegmentsAhead) {
   network_.set_waker([this](uint32_t node) {
     if (node >= kFirstClientNode) {
       auto it = clients_.find(node);
@@ -138,6 +163,7 @@ void Cluster::StreamBreaks(ServerNode& server) {
 
 std::string Cluster::Failure() const {
   if (!failure_.empty()) return failure_;
+  if (!watermarks_.verdict().ok()) return watermarks_.verdict().problem;
   for (const auto& server : servers_) {
     if (!server->warning().empty()) {
       return absl::StrCat("server ", server->node(),
@@ -195,6 +221,7 @@ int64_t Cluster::Arrival(uint32_t from, uint32_t to, int64_t* last_ns) {
 void Cluster::ToCoordinator(ServerNode* server,
                             const proto::ServerReport& report) {
   for (const proto::ShardReport& shard : report.shards()) {
+    watermarks_.Observe(SaidOf(report, shard, server->is_rotten()));
     // Memory keeps what its domain promises: nothing else can be damaged.
     if (server->MayBeDamaged(shard) || !shard.damaged() || !failure_.empty()) {
       continue;

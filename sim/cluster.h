@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "control/options.h"
+#include "sim/checkers/watermarks.h"
 #include "sim/client_node.h"
 #include "sim/coordinator_node.h"
 #include "sim/server_node.h"
@@ -110,6 +111,7 @@ class Cluster {
   std::map<uint32_t, int64_t> directive_delay_ns_;
   uint32_t next_client_node_ = kFirstClientNode;
   std::string failure_;
+  checkers::Watermarks watermarks_;
 };
 
 }  // namespace whale::sim

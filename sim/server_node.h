@@ -68,6 +68,7 @@ class ServerNode final : public node::ControlLink {
   // server may say that its shard is damaged, until it holds it again.
   std::optional<size_t> PlaceToRot();
   bool MayBeDamaged(const proto::ShardReport& report);
+  bool is_rotten() const { return rotten_shard_.has_value(); }
   void PauseUntil(int64_t time_ns);
   void Resume();
   // Turns take so many times longer.
