@@ -9,6 +9,10 @@
 namespace whale::sim {
 namespace {
 
+// Beyond those that are kept ready: where a primary has given room to requests
+// whose values it is still fetching, before it announces them.
+constexpr uint64_t kSegmentsAhead = node::kSegmentsAhead + 2;
+
 control::CoreOptions CoordinatorOptions(const ClusterSetup& setup) {
   control::CoreOptions options;
   options.cluster.replicas = setup.Replicas();
@@ -66,7 +70,7 @@ Cluster::Cluster(World* world, const ClusterSetup& setup)
       setup_(setup),
       network_(world, setup.network),
       coordinator_clock_(MakeClock()),
-      watermarks_(setup.segment_bytes, node::kSegmentsAhead) {
+      watermarks_(setup.segment_bytes, kSegmentsAhead) {
   network_.set_waker([this](uint32_t node) {
     if (node >= kFirstClientNode) {
       auto it = clients_.find(node);
