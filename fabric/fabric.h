@@ -205,6 +205,8 @@ class Fabric {
   // Where peers connect to; goes into the cluster's map. Never empty once
   // listening.
   virtual std::string address() const = 0;
+  // How many connections may be open or on their way at once, with whomever.
+  virtual size_t max_connections() const = 0;
 
   // --- Memory ---
   // Errors: kInvalidArgument (empty, no descriptor where one is needed),

@@ -50,6 +50,9 @@ class HostileFabric final : public Fabric {
 
   std::string_view name() const override { return provider_->name(); }
   std::string address() const override { return provider_->address(); }
+  size_t max_connections() const override {
+    return provider_->max_connections();
+  }
   absl::StatusOr<RegionId> Register(const Memory& memory,
                                     const Access& access) override {
     return provider_->Register(memory, access);

@@ -1,5 +1,6 @@
 #include "node/client_port.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -45,7 +46,27 @@ bool LengthsAreValid(const wire::Request& header) {
 
 }  // namespace
 
-void ClientPort::OnConnectRequest(const fabric::Event& event) {
+// Those of the servers must not be taken by clients: the cluster would come to
+// a halt. A fabric that has too few for both serves each with half of them.
+bool ClientPort::HasRoom(size_t reserved, std::string* why_not) const {
+  const size_t all = context_->fabric->max_connections();
+  const size_t for_clients = all - std::min(reserved, all / 2);
+  if (clients_.size() < for_clients) return true;
+  *why_not = absl::StrCat(
+      "all ", for_clients,
+      " connections of the server that are for clients "
+      "are in use (",
+      all - for_clients,
+      " more are for servers); end clients, "
+      "or let the server have more (verbs: --verbs connections=N)");
+  return false;
+}
+
+void ClientPort::OnConnectRequest(const fabric::Event& event, size_t reserved) {
+  if (std::string why_not; !HasRoom(reserved, &why_not)) {
+    context_->fabric->Reject(event.connection, why_not);
+    return;
+  }
   clients_.emplace(event.connection, 0);
   context_->counters.connections = clients_.size();
   wire::Hello answer{};

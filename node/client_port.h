@@ -40,7 +40,8 @@ class ClientPort {
  public:
   explicit ClientPort(Context* context) : context_(context) {}
 
-  void OnConnectRequest(const fabric::Event& event);
+  // `reserved`: connections of the fabric that are not for clients.
+  void OnConnectRequest(const fabric::Event& event, size_t reserved);
   bool IsClient(fabric::ConnectionId connection) const {
     return clients_.contains(connection);
   }
@@ -79,6 +80,7 @@ class ClientPort {
   bool has_backlog() const { return !overflow_.empty(); }
 
  private:
+  bool HasRoom(size_t reserved, std::string* why_not) const;
   bool TrySend(fabric::ConnectionId connection, const wire::Reply& reply,
                std::string_view value);
   // Whether the message keeps to the rules; takes it apart as far as it does.

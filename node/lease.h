@@ -4,7 +4,8 @@
 // A lease is counted from when the report that it answers was sent, never from
 // when the grant arrived, and shortened by what clocks may drift. It counts for
 // a shard only if that report was sent after the shard was activated: an
-// activation never carries a lease.
+// activation never carries a lease. Nor does it count for a shard of which the
+// same directive says that its epoch ends: it is for the server's other shards.
 //
 // Thread-safety: none.
 #ifndef WHALE_NODE_LEASE_H_

@@ -9,6 +9,10 @@ namespace {
 constexpr int64_t kRedialNs = 20'000'000;
 // When the peer has not taken earlier messages yet.
 constexpr int64_t kOutboxRetryNs = 1'000'000;
+// Delivery and chain, each way.
+constexpr size_t kConnectionsPerPeer = 4;
+// Servers that join, or connect anew before their old connections are gone.
+constexpr size_t kPeersToCome = 2;
 
 std::span<const std::byte> BytesOf(const wire::Hello& hello) {
   return std::as_bytes(std::span(&hello, 1));
@@ -175,6 +179,10 @@ const Peer* Peers::SenderOf(fabric::ConnectionId connection) const {
   if (it == by_connection_.end()) return nullptr;
   const Peer& peer = peers_.at(it->second);
   return peer.in_chain == connection ? &peer : nullptr;
+}
+
+size_t Peers::reserved_connections() const {
+  return kConnectionsPerPeer * (peers_.size() + kPeersToCome);
 }
 
 Peer* Peers::Find(ServerId id) {

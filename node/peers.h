@@ -65,6 +65,10 @@ class Peers {
   // The peer that sends messages on this (incoming chain) connection.
   const Peer* SenderOf(fabric::ConnectionId connection) const;
 
+  // Connections that are not for clients: what this server has with the others
+  // and what two more would need.
+  size_t reserved_connections() const;
+
   // nullptr: not a peer (now).
   Peer* Find(ServerId id);
   // Queues a message to `id`; lost if that incarnation goes away.

@@ -186,7 +186,9 @@ class Replica final : private ReadGate {
   std::unique_ptr<EpochConfirm> confirm_;
   std::unique_ptr<BackupRole> backup_;
   std::unique_ptr<BackupReads> reads_;
+  static constexpr uint64_t kNoSequence = ~uint64_t{0};
   uint64_t next_sequence_ = 1;
+  // The first report whose answer is a lease for this epoch.
   uint64_t lease_from_sequence_ = 0;
   bool ring_is_complete_ = true;  // of saved_.ring
   int64_t saved_at_ns_ = 0;

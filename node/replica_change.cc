@@ -21,8 +21,16 @@ void Replica::SetPhase(proto::ShardPhase phase) {
   ++report_generation_;
 }
 
+// A lease that comes with the news that this shard's epoch ends is for others
+// of the server's shards: the coordinator does not wait for it here. It would
+// count until the turn stops the epoch, and for reads under way.
 void Replica::OnDirective(const proto::ShardDirective& directive) {
   wanted_ = directive;
+  if (phase_ == proto::SHARD_ACTIVE &&
+      Epoch(directive.epoch()) > configuration_->epoch &&
+      !Planted(PlantedBug::kFencedServes)) {
+    lease_from_sequence_ = kNoSequence;
+  }
 }
 
 void Replica::Reconcile() {

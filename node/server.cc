@@ -189,7 +189,7 @@ void Server::Impl::OnConnectRequest(const fabric::Event& event) {
                                     theirs == logstore::Uuid{})) {
     context_.fabric->Reject(event.connection, "meant for another cluster");
   } else if (hello.purpose == wire::Purpose::kClient) {
-    clients_.OnConnectRequest(event);
+    clients_.OnConnectRequest(event, peers_.reserved_connections());
   } else if (hello.purpose == wire::Purpose::kDelivery ||
              hello.purpose == wire::Purpose::kChain) {
     if (event.from_server) {

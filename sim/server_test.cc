@@ -37,6 +37,7 @@ NetworkOptions Network() {
   options.message_depth = 16;
   options.receive_buffers = 1024;
   options.retry_ns = 100 * kSecond;
+  options.max_connections = 24;
   return options;
 }
 
@@ -77,6 +78,8 @@ class Neighbour {
     --connected_;
     return connection;
   }
+
+  void Close(ConnectionId connection) { fabric_.Close(connection); }
 
   // Why the server lets nobody in who says this.
   std::string Refusal(uint32_t to, std::string_view hello) {
@@ -297,6 +300,87 @@ TEST_F(BackupTest, MessageThatMakesNoSenseEndsTheEpoch) {
     EXPECT_THAT(Report().dead_peers(), ElementsAre(1));
   }
   EXPECT_THAT(server_.warning(), HasSubstr("server 1"));
+}
+
+// The coordinator grants a lease for another shard of this server, and says in
+// the same breath that this one's epoch ends. A write to a peer is in flight,
+// so the epoch is not over with this turn.
+TEST_F(BackupTest, LeaseDoesNotCountForAShardWhoseEpochEnds) {
+  primary_.Poll();
+  Activate(directive_, 2, {1, 2});
+  Neighbour client(&world_, &network_, 101);
+  wire::Hello hello{};
+  hello.magic = wire::kHelloMagic;
+  hello.protocol_version = wire::kProtocolVersion;
+  hello.purpose = wire::Purpose::kClient;
+  hello.to_server = 2;
+  const ConnectionId connection = client.Connect(2, hello);
+  wire::Request get{};
+  get.type = wire::RequestType::kGet;
+  get.key_bytes = 1;
+  get.epoch = 2;
+  size_t answers = 0;
+  const auto answer = [&] {
+    ++answers;
+    EXPECT_TRUE(
+        client.RunUntil([&] { return client.messages().size() == answers; }));
+    wire::Reply reply;
+    std::memcpy(&reply, client.messages().back().data(), sizeof(reply));
+    return reply.result;
+  };
+  // Told in one turn with the get.
+  const auto told_while_asked = [&](const proto::Directive& directive) {
+    server_.PauseUntil(world_.now_ns() + kMillisecond);
+    client.Send(connection, BytesOf(get) + "k");
+    Run(100 * kMicrosecond);
+    server_.OnDirective(directive);
+    return answer();
+  };
+
+  network_.CutLink(2, 1);
+  primary_.Send(chain_, BytesOf(PrimaryReady(2)));
+  Run(20 * kMillisecond);  // it has tried to tell its progress
+  directive_.mutable_shards()->Clear();
+  proto::ShardDirective* shard = directive_.add_shards();
+  shard->set_step(proto::STEP_ACTIVATE);
+  shard->set_epoch(2);
+  directive_.set_lease_us(1'000'000);
+  directive_.set_lease_for_sequence(Report().sequence());
+  EXPECT_EQ(told_while_asked(directive_), wire::Result::kNotFound);
+  shard->set_step(proto::STEP_STOP);
+  shard->set_epoch(3);
+  shard->add_members(1);
+  shard->add_member_incarnations(kPeerIncarnation);
+  directive_.set_lease_for_sequence(Report().sequence());
+  EXPECT_NE(told_while_asked(directive_), wire::Result::kNotFound);
+  EXPECT_EQ(Report().shards(0).phase(), proto::SHARD_ACTIVE);  // not drained
+}
+
+// With one peer 12 of the 24 connections are for servers.
+TEST_F(BackupTest, ClientsDoNotTakeTheConnectionsOfServers) {
+  wire::Hello hello{};
+  hello.magic = wire::kHelloMagic;
+  hello.protocol_version = wire::kProtocolVersion;
+  hello.purpose = wire::Purpose::kClient;
+  hello.to_server = 2;
+  Neighbour clients(&world_, &network_, 101);
+  std::vector<ConnectionId> connections;
+  for (int i = 0; i < 12; ++i) {
+    connections.push_back(clients.Connect(2, hello));
+  }
+  EXPECT_THAT(clients.Refusal(2, BytesOf(hello)),
+              AllOf(HasSubstr("all 12 connections"),
+                    HasSubstr("12 more are for servers")));
+  // One that ends makes room for another.
+  clients.Close(connections.back());
+  Run(10 * kMillisecond);
+  clients.Connect(2, hello);
+  hello.purpose = wire::Purpose::kDelivery;
+  std::memset(hello.cluster_uuid, 'c', sizeof(hello.cluster_uuid));
+  hello.from_server = 1;
+  hello.from_incarnation = kPeerIncarnation;
+  hello.to_incarnation = server_.incarnation().value();
+  primary_.Connect(2, hello);
 }
 
 // ---------------------------------------------------------------- clients

@@ -58,6 +58,10 @@ absl::StatusOr<RegionId> SimFabric::Register(const fabric::Memory& memory,
   return RegionId{shared->number};
 }
 
+size_t SimFabric::max_connections() const {
+  return network_->options().max_connections;
+}
+
 void SimFabric::Deregister(RegionId region) {
   auto it = regions_.find(region.value);
   WHALE_CHECK_MSG(it != regions_.end(), "no such region");

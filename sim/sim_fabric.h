@@ -39,6 +39,7 @@ class SimFabric final : public fabric::Fabric {
 
   std::string_view name() const override { return "sim"; }
   std::string address() const override;
+  size_t max_connections() const override;
   uint32_t node() const { return node_; }
 
   // All that was posted and sent so far.

@@ -47,6 +47,8 @@ struct NetworkOptions {
   size_t message_depth = 64;
   size_t receive_buffers = 512;
   int64_t retry_ns = 100 * kMillisecond;
+  // What each fabric says that it can have; nobody counts them here.
+  size_t max_connections = 1 << 20;
   fabric::FlushMethod flush_method = fabric::FlushMethod::kNone;
 };
 

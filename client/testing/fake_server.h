@@ -78,6 +78,7 @@ class FakeFabric final : public fabric::Fabric {
 
   std::string_view name() const override { return "fake"; }
   std::string address() const override { return ""; }
+  size_t max_connections() const override { return SIZE_MAX; }
   absl::StatusOr<fabric::RegionId> Register(
       const fabric::Memory& memory, const fabric::Access& access) override;
   void Deregister(fabric::RegionId region) override;

@@ -34,6 +34,7 @@ class ShmFabric final : public Fabric {
 
   std::string_view name() const override { return "shm"; }
   std::string address() const override { return listener_.path(); }
+  size_t max_connections() const override { return connections_.size(); }
 
   absl::StatusOr<RegionId> Register(const Memory& memory,
                                     const Access& access) override {

@@ -42,6 +42,7 @@ class VerbsFabricImpl final : public VerbsFabric {
 
   std::string_view name() const override { return "verbs"; }
   std::string address() const override { return exchange_->address(); }
+  size_t max_connections() const override { return connections_.size(); }
   std::string description() const override { return description_; }
   Counters counters() const override { return counters_; }
 
