@@ -28,12 +28,6 @@ std::string WhyNotFormed(const ClusterOptions& options,
                           server->report.ring_slots(),
                           " slots); create one of them again");
     }
-    if (server->report.fabric() != first->report.fabric()) {
-      return absl::StrCat("server ", first->id(), " uses fabric ",
-                          first->report.fabric(), ", server ", id, " ",
-                          server->report.fabric(),
-                          "; start all with the same fabric");
-    }
     const bool same_pool = server != first && server->report.pool_uuid() ==
                                                   first->report.pool_uuid();
     if (same_pool) {

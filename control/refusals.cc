@@ -126,6 +126,16 @@ std::string WhyRefused(const proto::ServerReport& report,
                            : WhyNotOfCluster(report, *stored);
 }
 
+std::string WhyNotWith(const proto::ServerReport& report,
+                       const proto::ServerReport& other) {
+  if (report.fabric() == other.fabric()) return "";
+  return absl::StrCat("server ", report.server_id(), " uses the fabric ",
+                      report.fabric(), ", server ", other.server_id(), " ",
+                      other.fabric(),
+                      ": give all servers the same --fabric; to change it, "
+                      "stop all of them first");
+}
+
 std::string UuidText(std::string_view bytes) {
   std::string text =
       absl::BytesToHexString(absl::string_view(bytes.data(), bytes.size()));

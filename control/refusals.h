@@ -23,6 +23,11 @@ std::string WhyRefused(const proto::ServerReport& report,
                        const ClusterOptions& wanted,
                        const proto::StoredState* stored);
 
+// Why a server cannot be in one cluster with `other`, which is there: the data
+// path of one reaches none of the other fabric. Empty: it can.
+std::string WhyNotWith(const proto::ServerReport& report,
+                       const proto::ServerReport& other);
+
 // A uuid in the usual form, 8-4-4-4-12 hexadecimal digits; other bytes: plain
 // hexadecimal digits.
 std::string UuidText(std::string_view bytes);

@@ -68,6 +68,17 @@ TEST_F(Refusals, UnknownServer) {
               HasSubstr("server id 0 is not in this cluster"));
 }
 
+TEST_F(Refusals, OtherFabricThanAServerThatIsThere) {
+  const auto on_verbs = [](auto& r) { r.set_fabric("verbs"); };
+  EXPECT_THAT(Told(on_verbs),
+              AllOf(HasSubstr("server 2 uses the fabric verbs, server 1 shm"),
+                    HasSubstr("the same --fabric")));
+  // Nobody is left who uses another.
+  cluster_.Kill(1);
+  cluster_.Kill(3);
+  EXPECT_EQ(Told(on_verbs), "");
+}
+
 TEST_F(Refusals, OtherGeometry) {
   EXPECT_THAT(Told([](auto& r) { r.set_segment_bytes(16 << 20); }),
               HasSubstr("segments of 16777216 bytes"));

@@ -21,6 +21,11 @@ Registry::Answer Registry::OnReport(const proto::ServerReport& report,
                                     const proto::StoredState* stored,
                                     int64_t silence_ns, int64_t now_ns) {
   std::string why = WhyRefused(report, wanted, stored);
+  for (const auto& [id, other] : servers_) {
+    if (!why.empty()) break;
+    if (id == report.server_id() || !Present(id, silence_ns, now_ns)) continue;
+    why = WhyNotWith(report, other.report);
+  }
   if (!why.empty()) return {Verdict::kRefused, why};
   const auto rejected =
       rejected_.find({report.server_id(), report.incarnation()});
