@@ -228,13 +228,13 @@ std::map<uint32_t, std::string> PoolPaths(const std::string& dir,
 absl::StatusOr<std::string> Verify(const Flags& flags, const std::string& dir,
                                    uint64_t records) {
   WHALE_ASSIGN_OR_RETURN(
+      const auto coordinators,
+      OpenCoordinators(flags.cluster.cluster, flags.cluster.security));
+  WHALE_ASSIGN_OR_RETURN(
       const proto::ClusterStatus status,
-      WaitUntilReplicated(flags.cluster.cluster, flags.verify_timeout));
-  ClientOptions client;
-  client.coordinators = flags.cluster.cluster;
-  client.timeout = flags.cluster.timeout;
-  client.fabric = flags.cluster.fabric;
-  client.verbs = flags.cluster.verbs;
+      WaitUntilReplicated(coordinators.get(), flags.verify_timeout));
+  WHALE_ASSIGN_OR_RETURN(const ClientOptions client,
+                         ClientOptionsOf(flags.cluster));
   WHALE_ASSIGN_OR_RETURN(
       const uint64_t reads,
       CompareReads(client, status, records, flags.verify_samples,
@@ -259,11 +259,10 @@ absl::StatusOr<PhaseResult> RunHere(
     const std::string& target, InsertSequence* sequence,
     const std::function<bool(const Progress&)>& report,
     const std::function<int64_t()>& start) {
+  ClusterFlags cluster = flags.cluster;
+  cluster.cluster = ParseList(target);
   ClientStoreOptions store;
-  store.client.coordinators = ParseList(target);
-  store.client.timeout = flags.cluster.timeout;
-  store.client.fabric = flags.cluster.fabric;
-  store.client.verbs = flags.cluster.verbs;
+  WHALE_ASSIGN_OR_RETURN(store.client, ClientOptionsOf(cluster));
   store.read = flags.read;
   store.write = flags.write;
   return RunPhase(

@@ -61,7 +61,7 @@ absl::Status CheckAddresses(const std::vector<std::string>& addresses) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<Client>> ConnectTo(const ClusterFlags& flags) {
+absl::StatusOr<ClientOptions> ClientOptionsOf(const ClusterFlags& flags) {
   WHALE_RETURN_IF_ERROR(CheckAddresses(flags.cluster));
   ClientOptions options;
   options.coordinators = flags.cluster;
@@ -75,6 +75,11 @@ absl::StatusOr<std::unique_ptr<Client>> ConnectTo(const ClusterFlags& flags) {
   options.tls_key_file = security.tls.key;
   options.token = security.token;
   options.allow_plaintext = security.allow_plaintext;
+  return options;
+}
+
+absl::StatusOr<std::unique_ptr<Client>> ConnectTo(const ClusterFlags& flags) {
+  WHALE_ASSIGN_OR_RETURN(const ClientOptions options, ClientOptionsOf(flags));
   auto client = Client::Connect(options);
   if (!client.ok()) return WithCure(client.status());
   return client;

@@ -25,7 +25,9 @@ struct ClusterFlags {
 
 void AddClusterFlags(Options* options, ClusterFlags* flags);
 
-// Errors: as Client::Connect; kInvalidArgument (no address, no HOST:PORT).
+// kInvalidArgument: no address, no HOST:PORT, files that cannot be read.
+absl::StatusOr<ClientOptions> ClientOptionsOf(const ClusterFlags& flags);
+// Errors: as Client::Connect and ClientOptionsOf.
 absl::StatusOr<std::unique_ptr<Client>> ConnectTo(const ClusterFlags& flags);
 // Calls to the coordinators; the same errors but what they would say.
 absl::StatusOr<std::unique_ptr<control::ClusterClient>> OpenCoordinators(

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -10,7 +11,6 @@
 #include "bench/ycsb/values.h"
 #include "common/hash.h"
 #include "common/status_macros.h"
-#include "control/cluster_client.h"
 
 namespace whale::bench::ycsb {
 namespace {
@@ -127,13 +127,12 @@ class ReadComparison {
 }  // namespace
 
 absl::StatusOr<proto::ClusterStatus> WaitUntilReplicated(
-    const std::vector<std::string>& coordinators, absl::Duration timeout) {
-  control::ClusterClient client(coordinators);
+    control::ClusterClient* coordinators, absl::Duration timeout) {
   const absl::Time deadline = absl::Now() + timeout;
   std::optional<std::map<uint32_t, uint64_t>> before;
   while (true) {
     WHALE_ASSIGN_OR_RETURN(proto::ClusterStatus status,
-                           client.GetStatus(absl::Seconds(5)));
+                           coordinators->GetStatus(absl::Seconds(5)));
     if (!before) before = Sequences(status);
     std::string behind = WhoIsSilent(*before, status);
     if (behind.empty()) behind = WhoIsBehind(status);

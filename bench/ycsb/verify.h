@@ -8,12 +8,10 @@
 #define WHALE_BENCH_YCSB_VERIFY_H_
 
 #include <cstdint>
-#include <string>
-#include <vector>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "control/cluster_client.h"
 #include "proto/control.pb.h"
 #include "whale/client.h"
 
@@ -23,7 +21,7 @@ namespace whale::bench::ycsb {
 // that they have announced, committed and applied the same. Errors:
 // kDeadlineExceeded, naming who is behind; as GetStatus.
 absl::StatusOr<proto::ClusterStatus> WaitUntilReplicated(
-    const std::vector<std::string>& coordinators, absl::Duration timeout);
+    control::ClusterClient* coordinators, absl::Duration timeout);
 
 // Reads `samples` of records 0 .. records - 1 at every server of `status` that
 // holds them. Returns how many reads were compared. Errors: kDataLoss (two

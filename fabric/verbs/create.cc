@@ -11,6 +11,7 @@
 #include "common/status_macros.h"
 #include "fabric/verbs/fabric_impl.h"
 #include "fabric/verbs/native_flush.h"
+#include "fabric/verbs/on_demand.h"
 
 namespace whale::fabric::verbs {
 namespace {
@@ -37,16 +38,6 @@ absl::Status MakeNonBlocking(int fd) {
     return VerbsError("fcntl of a device's descriptor", errno);
   }
   return absl::OkStatus();
-}
-
-// On-demand paging for all that is done to granted memory.
-bool HasOnDemand(ibv_context* context) {
-  ibv_device_attr_ex attributes = {};
-  if (ibv_query_device_ex(context, nullptr, &attributes) != 0) return false;
-  constexpr uint32_t kNeeded = IBV_ODP_SUPPORT_WRITE | IBV_ODP_SUPPORT_READ;
-  return (attributes.odp_caps.general_caps & IBV_ODP_SUPPORT) != 0 &&
-         (attributes.odp_caps.per_transport_caps.rc_odp_caps & kNeeded) ==
-             kNeeded;
 }
 
 }  // namespace
@@ -124,10 +115,13 @@ absl::Status VerbsFabricImpl::OpenDevice() {
   regions_.emplace(RegionsConfig{
       .domain = domain_.get(),
       .piece_bytes = options_.registration_piece_bytes,
-      .on_demand = HasOnDemand(context_.get()),
       .flush_access = flush_capabilities_.native
                           ? FlushAccessFlags(options_.flush.durable)
                           : 0,
+      .try_on_demand =
+          [this] {
+            return TryOnDemandPaging(context_.get(), pair_config_, options_);
+          },
       .inform = options_.inform});
   return absl::OkStatus();
 }

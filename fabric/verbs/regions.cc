@@ -4,8 +4,10 @@
 #include <atomic>
 #include <cerrno>
 #include <mutex>
+#include <string>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "common/clock.h"
 #include "common/status_macros.h"
 
@@ -30,29 +32,47 @@ uint64_t Mib(uint64_t bytes) { return bytes >> 20; }
 
 }  // namespace
 
+MemoryHandle Regions::RegisterWith(void* base, uint64_t length_bytes,
+                                   int access,
+                                   std::initializer_list<int> extra) const {
+  for (const int flags : extra) {
+    MemoryHandle handle(ibv_reg_mr(config_.domain, base, length_bytes,
+                                   static_cast<unsigned>(access | flags)));
+    if (handle != nullptr) return handle;
+    if (errno == ENOMEM || errno == EAGAIN) break;
+  }
+  return nullptr;
+}
+
+const absl::Status& Regions::OnDemand() {
+  std::call_once(on_demand_tried_,
+                 [this] { on_demand_ = config_.try_on_demand(); });
+  return on_demand_;
+}
+
 absl::StatusOr<MemoryHandle> Regions::RegisterPiece(void* base,
                                                     uint64_t length_bytes,
-                                                    int access) const {
+                                                    int access) {
   // From the most that may be possible to the least.
   const int flush = static_cast<int>(config_.flush_access);
-  const int on_demand = config_.on_demand ? IBV_ACCESS_ON_DEMAND : 0;
-  int error = 0;
-  for (const int extra : {flush, 0, on_demand | flush, on_demand}) {
-    MemoryHandle handle(ibv_reg_mr(config_.domain, base, length_bytes,
-                                   static_cast<unsigned>(access | extra)));
-    if (handle != nullptr) return handle;
-    error = errno;
-    if (error == ENOMEM || error == EAGAIN) break;
+  MemoryHandle handle = RegisterWith(base, length_bytes, access, {flush, 0});
+  if (handle != nullptr) return handle;
+  int error = errno;
+  const std::string what =
+      absl::StrCat("register ", Mib(length_bytes), " MiB of memory");
+  if (error != EOPNOTSUPP) return VerbsError(what, error);
+  if (!OnDemand().ok()) {
+    return absl::UnimplementedError(
+        absl::StrCat("verbs: ", what,
+                     ": this memory (a file on fs-dax?) cannot be pinned, and ",
+                     OnDemand().message(), ": use device-dax"));
   }
-  absl::Status status = VerbsError(
-      absl::StrCat("register ", Mib(length_bytes), " MiB of memory"), error);
-  if (error == EOPNOTSUPP && on_demand == 0) {
-    return absl::UnimplementedError(absl::StrCat(
-        std::string(status.message()),
-        "; this memory (a file on fs-dax?) cannot be pinned and the adapter "
-        "has no on-demand paging: use device-dax"));
-  }
-  return status;
+  handle = RegisterWith(
+      base, length_bytes, access,
+      {IBV_ACCESS_ON_DEMAND | flush, static_cast<int>(IBV_ACCESS_ON_DEMAND)});
+  error = errno;
+  if (handle != nullptr) return handle;
+  return VerbsError(what, error);
 }
 
 absl::Status Regions::AddPieces(const Memory& memory, const Access& access,

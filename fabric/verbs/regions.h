@@ -6,7 +6,7 @@
 // needs one key only.
 //
 // Memory that cannot be pinned (files on fs-dax) is registered for on-demand
-// paging where the adapter has that.
+// paging where the adapter has that and it works.
 //
 // Thread-safety: none.
 #ifndef WHALE_FABRIC_VERBS_REGIONS_H_
@@ -16,6 +16,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
+#include <mutex>
 #include <string_view>
 #include <vector>
 
@@ -32,8 +34,10 @@ inline constexpr uint64_t kPieceOverlapBytes = uint64_t{1} << 30;
 struct RegionsConfig {
   ibv_pd* domain = nullptr;
   uint64_t piece_bytes = 0;   // not below twice the overlap, but for tests
-  bool on_demand = false;     // the adapter has it for WRITE and READ
   uint64_t flush_access = 0;  // tried first; see native_flush.h
+  // Whether on-demand paging can be used, or why not. Called once, by whatever
+  // thread finds memory that cannot be pinned.
+  std::function<absl::Status()> try_on_demand;
   std::function<void(std::string_view)> inform;
 };
 
@@ -65,9 +69,15 @@ class Regions {
   absl::Status AddPieces(const Memory& memory, const Access& access,
                          RegionId id);
   absl::StatusOr<MemoryHandle> RegisterPiece(void* base, uint64_t length_bytes,
-                                             int access) const;
+                                             int access);
+  // With the first of `extra` that the adapter takes; null: errno says why not.
+  MemoryHandle RegisterWith(void* base, uint64_t length_bytes, int access,
+                            std::initializer_list<int> extra) const;
+  const absl::Status& OnDemand();
 
   const RegionsConfig config_;
+  std::once_flag on_demand_tried_;
+  absl::Status on_demand_;  // once tried
   uint64_t next_id_ = 1;
   std::vector<Piece> pieces_;
   mutable size_t last_local_ = 0;  // where the last FindLocalKey found it

@@ -4,9 +4,10 @@
 #   tests/guest/run.sh [--build DIR] [SCENARIO...]
 #
 # DIR is build/release by default; SCENARIOs are names in tests/guest/scenarios,
-# without .sh, all by default. A scenario runs in a folder of its own, which is
-# kept when it fails. Never skips: what a scenario lacks is an error. One whose
-# guest was lost in mid-run (an emulator fault) is run once more.
+# without .sh, by default all but those that say "Only when named". A scenario
+# runs in a folder of its own, which is kept when it fails. Never skips: what a
+# scenario lacks is an error. One whose guest was lost in mid-run (an emulator
+# fault) is run once more.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -22,7 +23,7 @@ while [[ $# -gt 0 ]]; do
       shift
       ;;
     -*)
-      sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+      sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
       exit 2
       ;;
     *) names+=("$1") ;;
@@ -31,7 +32,7 @@ while [[ $# -gt 0 ]]; do
 done
 if [[ ${#names[@]} -eq 0 ]]; then
   for file in "$here"/scenarios/*.sh; do
-    names+=("$(basename "$file" .sh)")
+    grep -q '^# Only when named' "$file" || names+=("$(basename "$file" .sh)")
   done
 fi
 

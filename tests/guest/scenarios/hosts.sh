@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# Three servers on three hosts, with pools on DAX, and clients on a fourth, all
-# over soft-RoCE: a mixed YCSB that is verified at every replica; then a host
-# cut off in the middle of a load and plugged in again, after which it is a full
-# member, the histories are linearizable and nothing acknowledged is lost.
+# Three servers on three hosts, with pools on device-dax, and clients on a
+# fourth, all over soft-RoCE: `whale doctor`, and a mixed YCSB that is verified
+# at every replica; then a host cut off in the middle of a load and plugged in
+# again, after which it is a full member, the histories are linearizable and
+# nothing acknowledged is lost. Before: a pool on fs-dax, which this adapter's
+# on-demand paging is too broken for.
 #
 # Works in the current folder. Run by tests/guest/run.sh.
+# Only when named: it wants a machine that is not busy with other things.
 set -euo pipefail
 scenarios=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 guest=$scenarios/..
@@ -12,20 +15,21 @@ whale=$WHALE_BUILD/tools/whale
 readonly scenarios guest whale
 readonly COORDINATOR=10.88.0.1:7400 SHARDS=2 KEYS=20 CLIENT_HOST=4
 
+status_now() {
+  on_host $CLIENT_HOST "$whale" status --json --cluster $COORDINATOR \
+    >status 2>/dev/null
+}
+
 # Whether all three servers are full members of all shards.
 all_active() {
-  on_host $CLIENT_HOST "$whale" status --json --cluster $COORDINATOR \
-    >status 2>/dev/null &&
-    jq -e '[.shards[] | select(.active and (.replicas | length) == 3)] |
-      length == '$SHARDS status >/dev/null
+  status_now && jq -e '[.shards[] | select(.active and (.replicas | length) ==
+    3)] | length == '$SHARDS status >/dev/null
 }
 
 # Whether server $1 is a member of nothing any more.
 is_out() {
-  on_host $CLIENT_HOST "$whale" status --json --cluster $COORDINATOR \
-    >status 2>/dev/null &&
-    jq -e '[.shards[].replicas[] | select(.server == '"$1"')] == []' status \
-      >/dev/null
+  status_now && jq -e '[.shards[].replicas[] | select(.server == '"$1"')] ==
+    []' status >/dev/null
 }
 
 history_bytes() { cat out/history.* 2>/dev/null | wc -c; }
@@ -34,73 +38,90 @@ grown_by() { # bytes-before bytes
   (($(history_bytes) >= $1 + $2))
 }
 
+# A process of its own name, so that it can be told to stop.
 start_client() { # number arguments...
   local number=$1
   shift
-  on_host $CLIENT_HOST "$WHALE_BUILD/tests/process_test_client" \
-    --cluster $COORDINATOR --history "out/history.$number" \
-    --client "$number" --seed "$number" --keys $KEYS --in-flight 8 "$@"
-}
-
-# A process of its own name, so that it can be told to stop.
-start_endless_client() { # number
   exec ip netns exec h$CLIENT_HOST \
     "$WHALE_BUILD/tests/process_test_client" --cluster $COORDINATOR \
-    --history "out/history.$1" --client "$1" --seed "$1" --keys $KEYS \
-    --in-flight 8 --operations 1000000 --timeout-ms 120000
+    --history "out/history.$number" --client "$number" --seed "$number" \
+    --keys $KEYS --in-flight 8 --timeout-ms 120000 "$@"
+}
+
+# Refused, unless a later kernel's on-demand paging works: what must not be is
+# that bytes go astray.
+try_fs_dax() {
+  dax_directory 3 /mnt/pm
+  on_host 1 timeout 60 "$whale" serve --id 1 --dir /mnt/pm/server \
+    --coordinator $COORDINATOR --http-port 7410 --shards 1 --domain pmem \
+    --fabric verbs --pool-bytes 64MiB >out/fs-dax 2>&1 || true
+  if grep -q 'on-demand paging is broken' out/fs-dax; then
+    grep -q 'use device-dax' out/fs-dax
+  else
+    grep -q 'serving fabric' out/fs-dax
+  fi
 }
 
 inside() {
   # shellcheck source=tests/guest/inside.sh
   source "$guest/inside.sh"
   make_hosts 4
-  dax_directory 0 /mnt/pm
+  try_fs_dax
   local i before
-  on_host 1 "$whale" coordinator --store file:/mnt/pm/coordinator \
+  on_host 1 "$whale" coordinator --store file:/run/coordinator \
     --host 0.0.0.0 --port 7400 --replicas 3 --shards $SHARDS --lease 5s \
     >out/coordinator 2>&1 &
   for i in 1 2 3; do
-    mkdir -p "/mnt/pm/server-$i"
-    on_host "$i" "$whale" serve --id "$i" --dir "/mnt/pm/server-$i" \
+    device_dax $((i - 1))
+    mkdir -p "/run/whale/server-$i"
+    ln -s "$DAX_DEVICE" "/run/whale/server-$i/pool"
+    on_host "$i" "$whale" serve --id "$i" --dir "/run/whale/server-$i" \
       --coordinator $COORDINATOR --http-port 7410 --shards $SHARDS \
-      --domain pmem --fabric verbs --pool-bytes 200MiB >"out/server-$i" 2>&1 &
+      --domain pmem --fabric verbs >"out/server-$i" 2>&1 &
   done
-  wait_until 120 all_active
+  wait_until 240 all_active
+  echo "RESULT: three servers after $SECONDS s"
   on_host $CLIENT_HOST "$whale" doctor --cluster $COORDINATOR \
     --dir /mnt/pm --pool-bytes 1MiB
 
   echo "== YCSB, verified =="
-  on_host $CLIENT_HOST "$whale" bench ycsb --workload a --records 500 \
-    --operations 2000 --pipeline 8 --value-bytes 1000 --threads 1 --quiet \
-    --verify --dir /mnt/pm --cluster $COORDINATOR
+  on_host $CLIENT_HOST "$whale" bench ycsb --workload a --records 200 \
+    --operations 500 --pipeline 8 --value-bytes 1000 --threads 1 --quiet \
+    --verify --dir /run/whale --cluster $COORDINATOR | tee ycsb
+  echo "RESULT: $(grep Throughput ycsb | tail -1) (soft-RoCE under emulation)"
 
   echo "== A host is cut off =="
-  (start_endless_client 1) &
+  (start_client 1 --operations 1000000) &
   local first=$!
-  (start_endless_client 2) &
+  (start_client 2 --operations 1000000) &
   local second=$!
-  wait_until 60 grown_by 0 50000
+  wait_until 120 grown_by 0 20000
   cut_host 3
-  wait_until 60 is_out 3
+  wait_until 120 is_out 3
   before=$(history_bytes)
-  wait_until 60 grown_by "$before" 50000
+  wait_until 120 grown_by "$before" 20000
   join_host 3
-  wait_until 120 all_active
+  wait_until 240 all_active
   before=$(history_bytes)
-  wait_until 60 grown_by "$before" 50000
+  wait_until 120 grown_by "$before" 20000
   kill -TERM "$first" "$second"
   wait "$first" "$second"
-  start_client 3 --operations 200 --final-replicas 3
-  "$WHALE_BUILD/tests/process_test_check_histories" out/history.*
+  (start_client 3 --operations 100 --final-replicas 3)
+  "$WHALE_BUILD/tests/process_test_check_histories" out/history.* | tee checked
+  echo "RESULT: $(tail -1 checked)"
 }
 
 if [[ ${1-} == --inside ]]; then
-  trap '[[ $? == 0 ]] || tail -n 20 out/coordinator out/server-* status' EXIT
+  trap '[[ $? == 0 ]] || tail -n 20 out/coordinator out/server-* out/fs-dax' \
+    EXIT
   inside
   exit
 fi
 
 mkdir -p out
-truncate -s 768M nvdimm0
-"$guest/run_in_guest.sh" --share out --nvdimm nvdimm0 \
+truncate -s 192M nvdimm0 nvdimm1 nvdimm2
+truncate -s 128M nvdimm3
+# Far more than it takes, for machines that are busy with other things.
+"$guest/run_in_guest.sh" --timeout 600 --share out --nvdimm nvdimm0 \
+  --nvdimm nvdimm1 --nvdimm nvdimm2 --nvdimm nvdimm3 \
   env WHALE_BUILD="$WHALE_BUILD" "$scenarios/hosts.sh" --inside

@@ -3,6 +3,7 @@
 # Debian 12's has not: the conformance suite in a guest that has both.
 #
 # Works in the current folder. Run by tests/guest/run.sh.
+# Only when named: it needs a build of its own.
 set -euo pipefail
 scenarios=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 guest=$scenarios/..
