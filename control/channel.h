@@ -27,8 +27,7 @@ inline std::shared_ptr<grpc::Channel> OpenChannel(
   arguments.SetMaxSendMessageSize(16 << 20);
   // The pauses between attempts are ours; gRPC's own grow to minutes.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
-  // How long connecting may take, a TLS handshake on a busy machine included.
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 3000);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   // A coordinator whose machine is gone closes no connection.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 5000);
