@@ -182,11 +182,13 @@ void ServerNode::Wake() {
 
 int64_t ServerNode::Turn() {
   in_turn_ = true;
-  if (!directives_.empty()) {
-    server_->OnDirective(directives_.front());
-    directives_.pop_front();
+  // All that wait, as tools/worker_loop.h takes them: the server acts on the
+  // last only, but counts every lease.
+  for (const proto::Directive& directive : directives_) {
+    server_->OnDirective(directive);
   }
-  const bool busy = server_->Step() || !directives_.empty();
+  directives_.clear();
+  const bool busy = server_->Step();
   in_turn_ = false;
   if (dead_) {
     Bury();

@@ -6,11 +6,11 @@
 #define WHALE_SIM_SERVER_NODE_H_
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "logstore/pool.h"
 #include "node/server.h"
@@ -106,7 +106,7 @@ class ServerNode final : public node::ControlLink {
 
   // Taken one a turn: a paused process reads nothing, and then acts on the
   // oldest first.
-  std::deque<proto::Directive> directives_;
+  std::vector<proto::Directive> directives_;
   std::unique_ptr<SimFabric> fabric_;
   std::unique_ptr<logstore::Pool> pool_;
   std::unique_ptr<node::Server> server_;
