@@ -104,8 +104,7 @@ class ServerNode final : public node::ControlLink {
   bool in_turn_ = false;
   bool dead_ = false;  // died in a turn that is not over
 
-  // Taken one a turn: a paused process reads nothing, and then acts on the
-  // oldest first.
+  // For the next turn; a process that stands still takes none.
   std::vector<proto::Directive> directives_;
   std::unique_ptr<SimFabric> fabric_;
   std::unique_ptr<logstore::Pool> pool_;
