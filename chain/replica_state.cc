@@ -1,11 +1,13 @@
 #include "chain/replica_state.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "common/check.h"
 #include "common/hash.h"
 #include "common/planted_bug.h"
 #include "common/rare_branch.h"
+#include "logstore/missing.h"
 
 namespace whale::chain {
 
@@ -39,7 +41,10 @@ void ReplicaState::Learn(Lsn lsn, const RecordHeader& header, uint64_t hash,
   switch (header.type) {
     case RecordType::kPut:
     case RecordType::kDelete:
+    case RecordType::kMissing:
       sessions.Record(session, RequestNumber(header.request), lsn);
+      break;
+    case RecordType::kLost:
       break;
     case RecordType::kSessionOpen:
       sessions.Open(session, lsn);
@@ -51,7 +56,7 @@ void ReplicaState::Learn(Lsn lsn, const RecordHeader& header, uint64_t hash,
       if (!logstore::IsKeyed(header)) return;
   }
   if (has_value && pending.empty() && lsn < committed) {
-    index.Apply(hash, &log.HeaderAt(lsn));
+    ApplyRecord(hash, log.HeaderAt(lsn));
     return;
   }
   if (!planted_clean.empty()) planted_clean.erase(hash);
@@ -59,11 +64,35 @@ void ReplicaState::Learn(Lsn lsn, const RecordHeader& header, uint64_t hash,
   pending.Push(PendingRecord::Of(header, hash, has_value));
 }
 
+void ReplicaState::TakeLanded() {
+  std::vector<Lsn> landed;
+  backup_log.ForEachHole([&](LsnRange hole) {
+    const bool whole =
+        log.Check(hole.begin, history) == logstore::Log::Validity::kValid;
+    if (whole) landed.push_back(hole.begin);
+  });
+  for (const Lsn lsn : landed) {
+    RareBranch<"seal: a value came without its cell">();
+    if (backup_log.Fill(lsn)) pending.MarkValue(lsn);
+  }
+}
+
 bool ReplicaState::TakeChain(const ChainCell& cell) {
   const LsnRange taken = backup_log.TakeChain(cell, log, history);
   if (taken.empty()) return false;
   pending.MarkValues(taken.begin, taken.end);
   return true;
+}
+
+void ReplicaState::ApplyRecord(uint64_t hash, const RecordHeader& header) {
+  if (logstore::IsKeyed(header)) {
+    index.Apply(hash, &header);
+    if (!missing.empty()) missing.OnKeyed(hash, header);
+  } else if (header.type == RecordType::kMissing) {
+    missing.OnMissing(header);
+  } else if (header.type == RecordType::kLost) {
+    missing.OnLost(header);
+  }  // else a record whose value never came was made a pad
 }
 
 void ReplicaState::Apply() {
@@ -76,9 +105,7 @@ void ReplicaState::Apply() {
       index.PrefetchRecord(ahead->hash);
     }
     const PendingRecord& record = pending.front();
-    const RecordHeader& header = log.HeaderAt(record.lsn);
-    // A record whose value never came was made a pad.
-    if (logstore::IsKeyed(header)) index.Apply(record.hash, &header);
+    ApplyRecord(record.hash, log.HeaderAt(record.lsn));
     PlantClean(record.hash, PlantedBug::kDirtyBit);
     pending.PopFront();
   }
@@ -103,10 +130,17 @@ namespace {
 // Whether a pending record may be of `key`: certain only if its value is here.
 bool MayBeOf(const ReplicaState& state, const PendingRecord& record,
              std::string_view key) {
-  if (record.key_bytes != key.size()) return false;
-  if (!record.has_value) return true;
-  return logstore::IsKeyed(state.log.HeaderAt(record.lsn)) &&
-         state.log.KeyAt(record.lsn) == key;
+  if (!record.has_value) return record.key_bytes == key.size();
+  const RecordHeader& header = state.log.HeaderAt(record.lsn);
+  switch (header.type) {
+    case RecordType::kMissing:
+      return header.key_bytes == key.size();
+    case RecordType::kLost:
+      return logstore::LostValueOf(header).key_bytes == key.size();
+    default:
+      return record.key_bytes == key.size() && logstore::IsKeyed(header) &&
+             logstore::KeyOf(header) == key;
+  }
 }
 
 Visible VisibleIndex(const RecordHeader* record) {
@@ -121,10 +155,35 @@ Visible VisibleIndex(const RecordHeader* record) {
 }
 
 Visible VisiblePending(const ReplicaState& state, const PendingRecord& record) {
-  if (record.has_value) return VisibleIndex(&state.log.HeaderAt(record.lsn));
-  return {.kind = Visible::Kind::kElsewhere,
-          .lsn = record.lsn,
-          .record_bytes = record.record_bytes};
+  if (!record.has_value) {
+    return {.kind = Visible::Kind::kElsewhere,
+            .lsn = record.lsn,
+            .record_bytes = record.record_bytes};
+  }
+  const RecordHeader& header = state.log.HeaderAt(record.lsn);
+  if (header.type == RecordType::kMissing) {
+    return {.kind = Visible::Kind::kMissing};
+  }
+  if (header.type == RecordType::kLost) return {.kind = Visible::Kind::kLost};
+  return VisibleIndex(&header);
+}
+
+// The applied record is what is seen, or what hides it.
+Visible VisibleApplied(const ReplicaState& state, uint64_t hash,
+                       std::string_view key, const RecordHeader* applied) {
+  const MissingValue* hiding = FindHiding(state, hash, key, applied);
+  if (hiding == nullptr) return VisibleIndex(applied);
+  return {.kind =
+              hiding->lost ? Visible::Kind::kLost : Visible::Kind::kMissing};
+}
+
+// Whether the applied record is to be taken, not the pending one. A value that
+// was given up is lost where it is, too.
+bool IsNewest(const RecordHeader* applied, const PendingRecord& pending) {
+  if (applied == nullptr) return false;
+  const uint64_t version = logstore::VersionOf(*applied);
+  return version > pending.version ||
+         (version == pending.version && pending.type != RecordType::kLost);
 }
 
 }  // namespace
@@ -153,9 +212,17 @@ Visible FindVisible(const ReplicaState& state, uint64_t hash,
     return {.kind = Visible::Kind::kUncommitted};
   }
   const RecordHeader* applied = state.index.Find(hash, key);
-  if (!found ||
-      (applied != nullptr && logstore::VersionOf(*applied) >= newest.version)) {
-    return VisibleIndex(applied);
+  if (!found || IsNewest(applied, newest)) {
+    return VisibleApplied(state, hash, key, applied);
+  }
+  // What was applied as missing may be newer still.
+  if (!state.missing.empty()) {
+    const MissingValue* hiding =
+        state.missing.Hiding(hash, key.size(), newest.version);
+    if (hiding != nullptr) {
+      return {.kind = hiding->lost ? Visible::Kind::kLost
+                                   : Visible::Kind::kMissing};
+    }
   }
   return VisiblePending(state, newest);
 }
@@ -166,6 +233,7 @@ const RecordHeader* FindOrdered(const ReplicaState& state, uint64_t hash,
   state.pending.ForHash(hash, [&](const PendingRecord& record) {
     if (!MayBeOf(state, record, key)) return true;
     const RecordHeader& header = state.log.HeaderAt(record.lsn);
+    if (!logstore::IsKeyed(header)) return true;
     if (newest == nullptr ||
         logstore::VersionOf(header) > logstore::VersionOf(*newest)) {
       newest = &header;

@@ -16,6 +16,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "chain/backup_log.h"
 #include "chain/cells.h"
+#include "chain/missing_values.h"
 #include "common/ids.h"
 #include "common/planted_bug.h"
 #include "logstore/history.h"
@@ -43,6 +44,10 @@ struct ReplicaState {
   void Apply();
   // Below it everything is applied.
   Lsn Applied() const;
+  // Fills the holes at which the whole record lies in the log all the same: it
+  // came, and the cell that says so did not. REQUIRES: nobody writes here any
+  // more. Does not persist.
+  void TakeLanded();
   // The cut: forgets all records at or above `start`, as if never announced.
   void Discard(Lsn start);
 
@@ -60,8 +65,12 @@ struct ReplicaState {
   logstore::SessionTable sessions;
   metadata_mcast::PendingTable pending;
   BackupLog backup_log;
+  MissingValues missing;
   Lsn committed;  // the commit watermark known here
   absl::flat_hash_set<uint64_t> planted_clean;  // empty unless a bug is planted
+
+ private:
+  void ApplyRecord(uint64_t hash, const logstore::RecordHeader& header);
 };
 
 // The newest record of a key that a read may see.
@@ -71,6 +80,8 @@ struct Visible {
     kHere,         // `record`
     kElsewhere,    // committed, but its value is still to come: `lsn`, `bytes`
     kUncommitted,  // not below `watermark`: the commit cell decides
+    kMissing,      // no member has its value
+    kLost,         // the same, and the operator has given it up
   };
   Kind kind = Kind::kAbsent;
   const logstore::RecordHeader* record = nullptr;
@@ -86,8 +97,21 @@ Visible FindVisible(const ReplicaState& state, uint64_t hash,
                     std::string_view key, Lsn watermark, bool final_watermark,
                     Lsn not_this = Lsn());
 
+// What hides the newest record of the key that is known, nullptr if there is
+// none (a tombstone is one); nullptr: nothing does.
+inline const MissingValue* FindHiding(const ReplicaState& state, uint64_t hash,
+                                      std::string_view key,
+                                      const logstore::RecordHeader* newest) {
+  if (state.missing.empty() || Planted(PlantedBug::kMissingAnswersOlder)) {
+    return nullptr;
+  }
+  return state.missing.Hiding(
+      hash, key.size(), newest == nullptr ? 0 : logstore::VersionOf(*newest));
+}
+
 // The newest record of a key in the ordered state, committed or not; nullptr if
-// there is none. REQUIRES: all values are here (the primary).
+// there is none. Something may hide it. REQUIRES: all values are here (the
+// primary).
 const logstore::RecordHeader* FindOrdered(const ReplicaState& state,
                                           uint64_t hash, std::string_view key);
 

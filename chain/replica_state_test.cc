@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/hash.h"
+#include "logstore/missing.h"
 #include "metadata_mcast/test_replica.h"
 
 namespace whale::chain {
@@ -48,6 +49,19 @@ class ReplicaStateTest : public testing::Test {
     std::memset(log().At(lsn), 0, bytes);
     state_.Learn(lsn, header, HashKey(key), false);
     return lsn;
+  }
+  // The same, but not the cell that says so.
+  void ArriveUnsaid(Lsn lsn) {
+    std::memcpy(log().At(lsn), value_.data(), value_.size());
+  }
+  // In the place of the last PutByMetadata.
+  void PlaceMissing(Lsn lsn) {
+    RecordHeader header;
+    std::memcpy(&header, value_.data(), sizeof(header));
+    const logstore::MissingRecord record =
+        logstore::MakeMissing(header, HashKey("key"));
+    std::memcpy(log().At(lsn), &record, sizeof(record));
+    state_.Learn(lsn, record.header, record.body.hash, true);
   }
   // The chain brings the value of the last PutByMetadata.
   void ArriveByChain(Lsn lsn) {
@@ -217,6 +231,60 @@ TEST_F(ReplicaStateTest, ARecordThatComesAgainByValueFillsItsHole) {
   state_.Learn(hole, again, HashKey("k"), true);
   EXPECT_EQ(state_.backup_log.durable(), log().end());
   EXPECT_TRUE(state_.pending.Find(hole)->has_value);
+}
+
+// ---------------------------------------------------------- missing values
+
+TEST_F(ReplicaStateTest,
+       AMissingValueHidesTheOlderOneBeforeAndAfterItIsApplied) {
+  PutByValue("key", "old");
+  Commit();
+  const Lsn hole = PutByMetadata("key", "new");
+  state_.committed = log().end();
+  // No member has it: the primary's missing record comes in its place.
+  PlaceMissing(hole);
+  EXPECT_EQ(
+      FindVisible(state_, HashKey("key"), "key", state_.committed, true).kind,
+      Kind::kMissing);
+  Commit();
+  EXPECT_EQ(
+      FindVisible(state_, HashKey("key"), "key", state_.committed, true).kind,
+      Kind::kMissing);
+  EXPECT_EQ(state_.missing.missing_count(), 1u);
+  EXPECT_NE(FindHiding(state_, HashKey("key"), "key",
+                       state_.index.Find(HashKey("key"), "key")),
+            nullptr);
+  // Its request is known still.
+  EXPECT_EQ(state_.backup_log.durable(), log().end());
+}
+
+TEST_F(ReplicaStateTest, ALaterWriteOfTheKeyIsSeenInSpiteOfAMissingValue) {
+  const Lsn hole = PutByMetadata("key", "lost");
+  PlaceMissing(hole);
+  Commit();
+  PutByValue("key", "newer");
+  const Visible pending =
+      FindVisible(state_, HashKey("key"), "key", log().end(), true);
+  EXPECT_EQ(pending.kind, Kind::kHere);
+  Commit();
+  const Visible applied =
+      FindVisible(state_, HashKey("key"), "key", log().end(), true);
+  ASSERT_EQ(applied.kind, Kind::kHere);
+  EXPECT_EQ(logstore::ValueOf(*applied.record), "newer");
+  EXPECT_EQ(state_.missing.missing_count(), 0u);
+}
+
+TEST_F(ReplicaStateTest,
+       AValueThatLandedWithoutItsCellIsTakenWhenTheEpochEnds) {
+  const Lsn hole = PutByMetadata("key", "value");
+  const Lsn other = log().end();
+  ArriveUnsaid(hole);
+  state_.TakeLanded();
+  EXPECT_EQ(state_.backup_log.hole_count(), 0u);
+  EXPECT_EQ(state_.backup_log.durable(), other);
+  Commit();
+  EXPECT_EQ(FindVisible(state_, HashKey("key"), "key", log().end(), true).kind,
+            Kind::kHere);
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ std::string_view ReasonText(Reason reason) {
     case Reason::kQueueFull:
       return "too many writes wait there";
     case Reason::kHole:
-      return "the last server that has the value is away";
+      return "the value is in the pool of a server that is away";
     case Reason::kBelowMinReplicas:
       return "fewer replicas than min_replicas are there";
     case Reason::kClientBuffer:

@@ -196,8 +196,9 @@ void Core::Impl::OnOutcome(PendingOperation* operation,
     default:
       Finish(operation, absl::DataLossError(absl::StrCat(
                             "server ", operation->failure.server,
-                            ": the value of this key is lost; the operator "
-                            "may still restore a server that has it")));
+                            ": the value of this key was lost with a server, "
+                            "and the operator has given it up; put the key "
+                            "anew, or delete it")));
   }
 }
 

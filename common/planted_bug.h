@@ -51,6 +51,7 @@ enum class PlantedBug : uint8_t {
   kLearnerEarly,          // a learner is taken in before it has the log
   kSegmentsHoarded,       // a backup takes more segments than it needs
   kRotIgnored,            // a restart passes over bytes that rotted
+  kMissingAnswersOlder,   // what is older is served where a value is missing
 };
 
 struct PlantedBugName {
@@ -94,6 +95,7 @@ inline constexpr PlantedBugName kPlantedBugNames[] = {
     {PlantedBug::kLearnerEarly, "learner-early"},
     {PlantedBug::kSegmentsHoarded, "segments-hoarded"},
     {PlantedBug::kRotIgnored, "rot-ignored"},
+    {PlantedBug::kMissingAnswersOlder, "missing-answers-older"},
 };
 
 #ifdef WHALE_PLANTED_BUGS

@@ -316,6 +316,16 @@ void ShardMachine::StoreCut(const ChangeContext& context) {
   wanted->set_epoch(change_->epoch);
   wanted->set_committed(cut->committed);
   wanted->set_start(cut->start);
+  if (cut->lacks_values) wanted->set_lacks_values(true);
+  if (wanted->lacks_values()) {
+    for (const uint32_t member : stored.members()) {
+      const auto& at = wanted->missing_at();
+      if (std::count(cut->members.begin(), cut->members.end(), member) == 0 &&
+          std::count(at.begin(), at.end(), member) == 0) {
+        wanted->add_missing_at(member);
+      }
+    }
+  }
   wanted->clear_members();
   for (const uint32_t member : cut->members) wanted->add_members(member);
   for (const uint32_t learner : change_->learners) wanted->add_members(learner);
@@ -348,6 +358,7 @@ void ShardMachine::AdvanceActivation(const ChangeContext& context) {
   why_not_ = WhyNotServing(context);
   if (why_not_.empty() && activated_) {
     FinishRecord(context);
+    SettleMissing(context);
     return;
   }
   const std::vector<uint32_t> hindering = Hindering(context);

@@ -72,6 +72,16 @@ class ShardMachine {
   void AddMoves(const ChangeContext& context, const CopyProgress& progress,
                 proto::ClusterStatus* status) const;
 
+  // What is missing at members that serve, if anything may be; and from where
+  // it may come.
+  void AddMissing(const ChangeContext& context,
+                  proto::ClusterStatus* status) const;
+  // Gives up those of `lsns` that are missing; the answer for the operator.
+  // kFailedPrecondition: the shard does not serve. Nothing is changed then.
+  absl::StatusOr<std::string> DeclareLost(
+      const ChangeContext& context,
+      const google::protobuf::RepeatedField<uint64_t>& lsns) const;
+
   // Whether this process has reported that it serves in the stored epoch and
   // may go on.
   bool Serves(const ChangeContext& context, const ServerState& server) const;
@@ -127,6 +137,16 @@ class ShardMachine {
   bool TakesPart(const ServerState& server) const;
   bool HasEnded(const ChangeContext& context, uint32_t server,
                 proto::ShardPhase phase) const;
+
+  // ---- change_missing.cc
+  // By LSN: of all members that serve. `complete`: all members do, and told
+  // all.
+  std::map<uint64_t, proto::MissingValue> MissingValues(
+      const ChangeContext& context, bool* complete) const;
+  void FillMissing(const ChangeContext& context,
+                   proto::ShardDirective* directive) const;
+  // Forgets what is settled.
+  void SettleMissing(const ChangeContext& context);
 
   // ---- change_members.cc
   bool IsMember(const ChangeContext& context, uint32_t server) const;

@@ -55,6 +55,7 @@ proto::ShardDirective ShardMachine::DirectiveFor(
   *directive.mutable_policy() = stored.policy();
   directive.set_free(directive.step() == proto::STEP_RELEASE &&
                      MayFree(context));
+  FillMissing(context, &directive);
   if (directive.step() == proto::STEP_SEAL) {
     for (const uint32_t peer : change_->revoke) {
       if (peer != server.id()) directive.add_revoke(peer);

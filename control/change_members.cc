@@ -173,7 +173,7 @@ std::vector<uint32_t> ShardMachine::Leaving(
 bool ShardMachine::MayFree(const ChangeContext& context) const {
   const proto::StoredShard& stored = Stored(context);
   return !change_ && stored.reserved_epoch() == 0 && activated_ &&
-         AllPlacedAreWhole(context);
+         !stored.lacks_values() && AllPlacedAreWhole(context);
 }
 
 void ShardMachine::AddMoves(const ChangeContext& context,

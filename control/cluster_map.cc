@@ -102,6 +102,26 @@ void AddReports(const Registry& registry, int64_t now_ns,
   status->set_survives(WeakestSurvival(registry));
 }
 
+void WarnOfMissing(proto::ClusterStatus* status) {
+  for (const proto::ShardMissing& shard : status->missing()) {
+    if (shard.values() == 0) continue;
+    std::string lsns;
+    if (!shard.first().empty()) {
+      lsns = absl::StrCat(" (LSN ", shard.first(0).lsn(), " to ",
+                          shard.first(shard.first_size() - 1).lsn(), ")");
+    }
+    status->add_warnings(absl::StrCat(
+        "shard ", shard.shard(), " lacks ", shard.values(), " committed values",
+        lsns,
+        ", whose keys answer \"unavailable\": they "
+        "may be in the pools of servers ",
+        absl::StrJoin(shard.may_be_at(), ", "),
+        "; bring them back, or give the values up with `whale admin "
+        "declare-lost ",
+        shard.shard(), "`"));
+  }
+}
+
 std::vector<std::string> Warnings(const Registry& registry,
                                   const ClusterOptions& options,
                                   const proto::StoredState* stored,

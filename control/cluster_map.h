@@ -25,6 +25,9 @@ std::string WeakestSurvival(const Registry& registry);
 void AddReports(const Registry& registry, int64_t now_ns,
                 proto::ClusterStatus* status);
 
+// Adds what is missing in shards, as the status has it, to its warnings.
+void WarnOfMissing(proto::ClusterStatus* status);
+
 // What an operator should look at: servers away or unable, damage, shards
 // that do not serve, options that do not fit the stored cluster.
 std::vector<std::string> Warnings(const Registry& registry,

@@ -440,6 +440,28 @@ absl::Status CoordinatorCore::SetPolicy(const proto::SetPolicyRequest& request,
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::string> CoordinatorCore::DeclareLost(
+    const proto::DeclareLostRequest& request, int64_t now_ns,
+    Effects* effects) {
+  std::string why = WhyNoCluster(now_ns);
+  if (!why.empty()) return absl::UnavailableError(why);
+  if (!leads()) return absl::UnavailableError(StorePending());
+  if (request.shard() >= machines_.size()) {
+    return absl::NotFoundError(
+        absl::StrCat("there is no shard ", request.shard(),
+                     "; the shards are 0 to ", machines_.size() - 1));
+  }
+  if (request.lsns().empty()) {
+    return absl::InvalidArgumentError(
+        "the request names no values; the status lists what is missing");
+  }
+  WHALE_ASSIGN_OR_RETURN(
+      std::string message,
+      machines_[request.shard()].DeclareLost(Context(now_ns), request.lsns()));
+  Settle(now_ns, 0, effects);
+  return message;
+}
+
 std::string CoordinatorCore::PolicyPending() const {
   if (!resigned_.empty()) return resigned_;
   if (wanted_changed_ || in_flight_) return StorePending();
@@ -490,6 +512,7 @@ proto::ClusterStatus CoordinatorCore::Status(int64_t now_ns) {
   }
   AddFewer(now_ns, &status);
   AddPlans(now_ns, &status);
+  WarnOfMissing(&status);
   return status;
 }
 
@@ -498,6 +521,7 @@ void CoordinatorCore::AddPlans(int64_t now_ns, proto::ClusterStatus* status) {
   const ChangeContext context = Context(now_ns);
   for (const ShardMachine& machine : machines_) {
     machine.AddMoves(context, progress_, status);
+    machine.AddMissing(context, status);
   }
   for (const proto::StoredServer& server : stored_->servers()) {
     if (server.plan() == proto::SERVER_REMOVING) {

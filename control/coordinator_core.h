@@ -84,6 +84,12 @@ class CoordinatorCore {
   // kUnavailable: nothing is changed.
   absl::Status SetPolicy(const proto::SetPolicyRequest& request, int64_t now_ns,
                          Effects* effects);
+  // Gives up values that no member of the shard has; the answer for the
+  // operator. It counts once StorePending() is empty. kNotFound,
+  // kFailedPrecondition, kUnavailable: nothing is changed.
+  absl::StatusOr<std::string> DeclareLost(
+      const proto::DeclareLostRequest& request, int64_t now_ns,
+      Effects* effects);
   // Shards that do not serve under the policy set last, and why; empty: all
   // do.
   std::string PolicyPending() const;

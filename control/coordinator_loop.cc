@@ -276,6 +276,22 @@ void CoordinatorLoop::Change(Plan plan, Callback<proto::AdminReply> done) {
   if (!taken) (*shared)(Stopping());
 }
 
+void CoordinatorLoop::DeclareLost(proto::DeclareLostRequest request,
+                                  Callback<proto::AdminReply> done) {
+  auto shared = std::make_shared<Callback<proto::AdminReply>>(std::move(done));
+  const bool taken = Post([this, request = std::move(request), shared](
+                              int64_t now_ns, Effects* effects) {
+    absl::StatusOr<std::string> message =
+        core_.DeclareLost(request, now_ns, effects);
+    if (!message.ok()) {
+      (*shared)(message.status());
+      return;
+    }
+    plan_waits_.push_back({*std::move(message), std::move(*shared)});
+  });
+  if (!taken) (*shared)(Stopping());
+}
+
 void CoordinatorLoop::SetPolicy(proto::SetPolicyRequest request,
                                 Callback<proto::AdminReply> done) {
   auto shared = std::make_shared<Callback<proto::AdminReply>>(std::move(done));

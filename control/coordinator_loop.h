@@ -67,6 +67,9 @@ class CoordinatorLoop {
   using Plan =
       absl::AnyInvocable<absl::StatusOr<std::string>(proto::StoredState*)>;
   void Change(Plan plan, Callback<proto::AdminReply> done);
+  // Answers when it is stored.
+  void DeclareLost(proto::DeclareLostRequest request,
+                   Callback<proto::AdminReply> done);
 
  private:
   using Event = absl::AnyInvocable<void(int64_t now_ns, Effects* effects)>;

@@ -227,12 +227,14 @@ TEST_F(CoordinatorServerTest, PolicyIsInForceWhenTheCallReturns) {
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
 }
 
-TEST_F(CoordinatorServerTest, WhatIsNotSupportedYetSaysSo) {
+TEST_F(CoordinatorServerTest, NothingIsDeclaredLostWithoutACluster) {
   StartCoordinator();
-  const auto reply = client_->DeclareLost({}, kLong);
-  EXPECT_EQ(reply.status().code(), absl::StatusCode::kUnimplemented);
+  proto::DeclareLostRequest request;
+  request.add_lsns(4096);
+  const auto reply = client_->DeclareLost(request, kLong);
+  EXPECT_EQ(reply.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(reply.status().message()),
-              HasSubstr("declaring values lost is not supported yet"));
+              HasSubstr("the cluster is not formed yet"));
 }
 
 TEST_F(CoordinatorServerTest, RefusedServerIsToldWhy) {

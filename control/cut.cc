@@ -50,12 +50,36 @@ bool Leaves(const CutRules& rules, uint32_t server) {
          rules.leaving.end();
 }
 
-// Null: nobody can lead. One that leaves only if nobody else can.
+// Whether `other` lacks all that `holding` lacks below `lsn`.
+bool HasAllOf(const Holding& holding, const Holding& other, uint64_t lsn) {
+  return std::all_of(holding.holes.begin(), holding.holes.end(),
+                     [&](const proto::LsnRange& hole) {
+                       const uint64_t end = std::min(hole.end(), lsn);
+                       uint64_t covered = std::min(hole.begin(), lsn);
+                       for (const proto::LsnRange& of_other : other.holes) {
+                         if (of_other.begin() > covered) break;
+                         covered = std::max(covered, of_other.end());
+                       }
+                       return covered >= end;
+                     });
+}
+
+// Whether nobody has a value below `lsn` that `holding` lacks.
+bool HasMostBelow(const Holding& holding, const std::vector<Holding>& holdings,
+                  uint64_t lsn) {
+  return std::all_of(
+      holdings.begin(), holdings.end(),
+      [&](const Holding& other) { return HasAllOf(holding, other, lsn); });
+}
+
+// Null: nobody of whom `may_lead` is true. One that leaves only if nobody else
+// can.
+template <typename Predicate>
 const Holding* ChoosePrimary(const std::vector<Holding>& holdings,
-                             uint64_t committed, const CutRules& rules) {
+                             const CutRules& rules, Predicate may_lead) {
   const Holding* first = nullptr;
   for (const Holding& holding : holdings) {
-    if (!HasAllBelow(holding, committed)) continue;
+    if (!may_lead(holding)) continue;
     if (first == nullptr ||
         (Leaves(rules, first->server) && !Leaves(rules, holding.server)) ||
         holding.server == rules.wanted_primary) {
@@ -150,12 +174,23 @@ absl::StatusOr<Cut> ComputeCut(const proto::StoredShard& stored,
                      " of the replicas are whole, and ", rules.least_survivors,
                      " are needed: bring back the undamaged pool of another"));
   }
-  const Holding* primary = ChoosePrimary(holdings, cut.committed, rules);
+  const Holding* primary =
+      ChoosePrimary(holdings, rules, [&cut](const Holding& holding) {
+        return HasAllBelow(holding, cut.committed);
+      });
+  if (primary == nullptr) {
+    RareBranch<"cut: nobody has all values">();
+    cut.lacks_values = true;
+    primary = ChoosePrimary(holdings, rules, [&](const Holding& holding) {
+      return HasMostBelow(holding, holdings, cut.committed);
+    });
+  }
   if (primary == nullptr) {
     RareBranch<"cut: nobody can lead">();
     return absl::FailedPreconditionError(
-        "no replica that is there has all committed values: the last ones are "
-        "in the pools of servers that are away; bring one of them back");
+        "no replica that is there has all committed values, and each lacks "
+        "what another has: bring back a server that was left out, with its "
+        "pool");
   }
   cut.start = RunEnd(*primary, cut.committed);
   if (Planted(PlantedBug::kCutTooLow)) {

@@ -25,6 +25,8 @@ struct Cut {
   uint64_t committed = 0;         // A
   uint64_t start = 0;             // T
   std::vector<uint32_t> members;  // the primary first
+  // The primary lacks values below A, as all survivors do.
+  bool lacks_values = false;
 };
 
 // `announced` of a survivor read against the stored history: records above the
@@ -54,9 +56,10 @@ struct CutRules {
 // The cut of those of `members`, in the order of the stored configuration, that
 // are undamaged and complete; the others are left out of `Cut::members`. The
 // primary is the first that has all values below A, and T the end of what it
-// has: what only others have from there on is not committed. Errors:
-// kFailedPrecondition: too few are left, or none of them has all values; the
-// message says which, why and what to do.
+// has: what only others have from there on is not committed. Where nobody has
+// all values below A, it is the first that has all that anybody has. Errors:
+// kFailedPrecondition: too few are left, or each of them lacks what another
+// has; the message says which, why and what to do.
 absl::StatusOr<Cut> ComputeCut(const proto::StoredShard& stored,
                                const std::vector<SealedMember>& members,
                                const CutRules& rules);

@@ -165,7 +165,37 @@ TEST(Cut, WantedPrimaryLeadsIfItHasAllElseItIsNext) {
               ElementsAre(1, 2, 3));
 }
 
+TEST(Cut, WithoutAllValuesTheFirstThatHasWhatAnybodyHasLeads) {
+  const auto cut = CutOf({{900, {{450, 500}, {600, 700}}},
+                          {900, {{460, 500}, {600, 620}, {650, 700}}},
+                          {950, {{440, 900}}}});
+  ASSERT_TRUE(cut.ok()) << cut.status();
+  EXPECT_TRUE(cut->lacks_values);
+  EXPECT_THAT(cut->members, ElementsAre(2, 1, 3));
+  EXPECT_EQ(cut->committed, 900u);
+  EXPECT_EQ(cut->start, 900u);
+  EXPECT_FALSE(CutOf({{900, {{450, 500}}}, {900, {}}})->lacks_values);
+}
+
+TEST(Cut, OfThoseThatLackTheSameTheWantedOneLeads) {
+  const Member lacks{900, {{450, 500}, {500, 520}}};
+  const Member lacks_so_too{900, {{450, 520}}};
+  EXPECT_THAT(CutOf({lacks, lacks_so_too}, Stored(), 1, 2)->members,
+              ElementsAre(2, 1));
+  EXPECT_THAT(CutOf({lacks, lacks_so_too})->members, ElementsAre(1, 2));
+}
+
+TEST(Cut, HoleAboveAEndsTheLogOfWhoLacksOthersBelow) {
+  const auto cut =
+      CutOf({{950, {{450, 500}, {920, 930}}}, {900, {{450, 600}}}});
+  ASSERT_TRUE(cut.ok()) << cut.status();
+  EXPECT_TRUE(cut->lacks_values);
+  EXPECT_EQ(cut->committed, 900u);
+  EXPECT_EQ(cut->start, 920u);
+}
+
 TEST(Cut, WithoutAllValuesBelowAAnywhereTheShardWaits) {
+  // Each has what the other lacks.
   const auto cut = CutOf({{900, {{450, 500}}}, {900, {{600, 700}}}});
   EXPECT_EQ(cut.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(cut.status().message()),

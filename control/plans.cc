@@ -297,7 +297,8 @@ bool FinishRemovals(proto::StoredState* state) {
                        [id](const proto::StoredShard& shard) {
                          return Names(shard.members(), id) ||
                                 Names(shard.reserved_members(), id) ||
-                                Names(shard.placed(), id);
+                                Names(shard.placed(), id) ||
+                                Names(shard.missing_at(), id);
                        });
   };
   auto* servers = state->mutable_servers();

@@ -39,9 +39,9 @@ absl::StatusOr<std::string> PlanReplaceServer(
 absl::StatusOr<std::string> PlanMoveShard(
     const proto::MoveShardRequest& request, proto::StoredState* state);
 
-// What is done of the plan: a server on its way out that holds nothing, and
-// shall not, is out. True if there was one. REQUIRES: all shards serve in their
-// stored configurations.
+// What is done of the plan: a server on its way out that holds nothing, not
+// even values that others may lack, and shall not, is out. True if there was
+// one. REQUIRES: all shards serve in their stored configurations.
 bool FinishRemovals(proto::StoredState* state);
 
 }  // namespace whale::control

@@ -327,14 +327,13 @@ class AdminService final : public proto::Admin::CallbackService {
                                       proto::AdminReply* response) override {
     return Change(context, PlanMoveShard, request, response);
   }
-  grpc::ServerUnaryReactor* DeclareLost(grpc::CallbackServerContext* context,
-                                        const proto::DeclareLostRequest*,
-                                        proto::AdminReply*) override {
+  grpc::ServerUnaryReactor* DeclareLost(
+      grpc::CallbackServerContext* context,
+      const proto::DeclareLostRequest* request,
+      proto::AdminReply* response) override {
     return front_->Handle(
-        context, Role::kAdmin, [](CoordinatorLoop&, auto* reactor) {
-          reactor->Finish(grpc::Status(
-              grpc::StatusCode::UNIMPLEMENTED,
-              "declaring values lost is not supported yet by this version"));
+        context, Role::kAdmin, [=](CoordinatorLoop& loop, auto* reactor) {
+          loop.DeclareLost(*request, AnswerTo(reactor, response));
         });
   }
 

@@ -9,7 +9,7 @@ namespace {
 // length is bounded by its segment, which only the reader knows.
 bool LengthsFit(const RecordHeader& header) {
   const uint32_t value_bytes = header.value_bytes;
-  if (IsKeyed(header)) {
+  if (IsKeyed(header) || header.type == RecordType::kMissing) {
     return header.key_bytes >= 1 && header.key_bytes <= kMaxKeyBytes &&
            value_bytes <= kMaxValueBytes &&
            (!IsTombstone(header) || value_bytes == 0);
@@ -22,6 +22,8 @@ bool LengthsFit(const RecordHeader& header) {
       return value_bytes == sizeof(uint64_t);
     case RecordType::kEpochStart:
       return value_bytes == sizeof(EpochStartValue);
+    case RecordType::kLost:
+      return value_bytes == sizeof(LostValue);
     default:
       return value_bytes <= kMaxValueBytes;
   }
@@ -38,6 +40,9 @@ uint32_t HeaderChecksum(const RecordHeader& header) {
 uint32_t ChecksumOf(const RecordHeader& header, const std::byte* body) {
   const uint32_t crc = HeaderChecksum(header);
   if (header.type == RecordType::kPad) return crc;
+  if (header.type == RecordType::kMissing) {
+    return ExtendCrc32c(crc, body, sizeof(MissingBody));
+  }
   return ExtendCrc32c(crc, body, size_t{header.key_bytes} + header.value_bytes);
 }
 
@@ -48,7 +53,7 @@ uint32_t ChecksumInPlace(const std::byte* record) {
 
 bool IsWellFormed(const RecordHeader& header) {
   return header.magic == kRecordMagic && header.type >= RecordType::kPut &&
-         header.type <= RecordType::kEpochStart && header.zero16 == 0 &&
+         header.type <= RecordType::kLost && header.zero16 == 0 &&
          header.zero32 == 0 && LengthsFit(header);
 }
 

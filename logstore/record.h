@@ -13,7 +13,11 @@
 // All integers little-endian. The checksum is CRC-32C over bytes 4 .. 47 of
 // the header, then key, then value (not the padding). A pad's body is neither
 // sent nor checksummed. Relocated records carry the original version in
-// `session` and the old LSN in `request`.
+// `session` and the old LSN in `request`. A `missing` record stands in the place
+// of one whose value no member has: all its header but type and checksum is that
+// record's, and so is its length; MissingBody lies where the key would, the rest
+// is neither sent nor checksummed. A `lost` record carries the version of the
+// value that was given up in `session`.
 #ifndef WHALE_LOGSTORE_RECORD_H_
 #define WHALE_LOGSTORE_RECORD_H_
 
@@ -40,6 +44,8 @@ enum class RecordType : uint8_t {
   kPad = 7,           // fills a segment, or a place that was given up
   kSegmentFreed = 8,  // value: u64 segment number
   kEpochStart = 9,    // value: EpochStartValue
+  kMissing = 10,      // in the place of a value that no member has
+  kLost = 11,         // a missing value was given up; value: LostValue
 };
 
 // RecordHeader::flags. Of a relocated record: it was a tombstone.
@@ -70,6 +76,25 @@ struct EpochStartValue {
 };
 static_assert(sizeof(EpochStartValue) == 24);
 
+// What a missing record keeps of the one in whose place it stands.
+struct MissingBody {
+  uint64_t hash;  // of the key
+  uint32_t checksum;
+  RecordType type;
+  uint8_t flags;
+  uint16_t zero;
+};
+static_assert(sizeof(MissingBody) == 16);
+
+// Value of a kLost record.
+struct LostValue {
+  uint64_t hash;
+  uint16_t key_bytes;
+  RecordType type;  // of the record that is lost
+  uint8_t zero[5];
+};
+static_assert(sizeof(LostValue) == 16);
+
 // Bytes the record occupies in the log.
 constexpr uint64_t RecordBytes(uint64_t key_bytes, uint64_t value_bytes) {
   return RoundUp(sizeof(RecordHeader) + key_bytes + value_bytes,
@@ -81,18 +106,29 @@ inline uint64_t RecordBytes(const RecordHeader& header) {
 inline constexpr uint64_t kMaxRecordBytes =
     RecordBytes(kMaxKeyBytes, kMaxValueBytes);
 
-// Bytes of the record that travel: a pad's body does not.
+// Bytes of the record that travel: a pad's body does not, nor what lies behind
+// the body of a missing record. (A key has at least one byte, so that there is
+// always room for that.)
 inline uint64_t TransferBytes(const RecordHeader& header) {
-  return header.type == RecordType::kPad ? sizeof(RecordHeader)
-                                         : RecordBytes(header);
+  switch (header.type) {
+    case RecordType::kPad:
+      return sizeof(RecordHeader);
+    case RecordType::kMissing:
+      return sizeof(RecordHeader) + sizeof(MissingBody);
+    default:
+      return RecordBytes(header);
+  }
 }
 
 // The version of the record's key: the LSN of the record that first wrote it.
 inline uint64_t VersionOf(const RecordHeader& header) {
-  return header.type == RecordType::kRelocated ? header.session : header.lsn;
+  return header.type == RecordType::kRelocated ||
+                 header.type == RecordType::kLost
+             ? header.session
+             : header.lsn;
 }
 
-// True for records that say something about a key.
+// True for records that have a key.
 inline bool IsKeyed(const RecordHeader& header) {
   return header.type == RecordType::kPut ||
          header.type == RecordType::kDelete ||

@@ -4,6 +4,7 @@
 
 #include "common/check.h"
 #include "common/remote_memory.h"
+#include "logstore/missing.h"
 #include "metadata_mcast/log_walk.h"
 
 namespace whale::metadata_mcast {
@@ -85,7 +86,7 @@ Announcer::Found Announcer::FindInLog(const Log& log, const History& history,
     return Found::kNotWhole;
   }
   out.header = header;
-  out.hash = logstore::IsKeyed(header) ? HashKey(log.KeyAt(announced_)) : 0;
+  out.hash = logstore::KeyHashOf(header);
   out.by_value = true;
   return Found::kRecord;
 }

@@ -73,6 +73,12 @@ void BackupReads::Look(Waiting waiting, bool final_watermark) {
     case chain::Visible::Kind::kAbsent:
       AnswerAbsent(waiting);
       return;
+    case chain::Visible::Kind::kMissing:
+      Refuse(waiting, wire::Result::kUnavailable, wire::Reason::kHole);
+      return;
+    case chain::Visible::Kind::kLost:
+      AnswerLost(waiting);
+      return;
     case chain::Visible::Kind::kHere:
       AnswerRecord(waiting, *visible.record,
                    Cookie(WorkKind::kValueAnswer, 0).Encode());
@@ -103,6 +109,12 @@ void BackupReads::AnswerAbsent(const Waiting& waiting) {
   }
   answers_->NotFound(waiting.get.connection, waiting.get.tag,
                      state_->committed);
+}
+
+void BackupReads::AnswerLost(const Waiting& waiting) {
+  const bool may = !NeedsLease(waiting) || gate_->LeaseIsValid();
+  Refuse(waiting, may ? wire::Result::kDataLoss : wire::Result::kNotServing,
+         may ? wire::Reason::kHole : wire::Reason::kNone);
 }
 
 void BackupReads::Refuse(const Waiting& waiting, wire::Result result,
@@ -245,7 +257,10 @@ void BackupReads::OnHole(size_t slot, fabric::Outcome outcome) {
         reinterpret_cast<const logstore::RecordHeader*>(landing_->hole(slot));
     const std::string_view key(reinterpret_cast<const char*>(record + 1),
                                record->key_bytes);
-    if (key == waiting.key) {
+    if (record->type == logstore::RecordType::kMissing) {
+      RareBranch<"read: the primary lacks the value, too">();
+      Refuse(waiting, wire::Result::kUnavailable, wire::Reason::kHole);
+    } else if (key == waiting.key) {
       state_->PlantClean(waiting.get.hash, PlantedBug::kClearForwarded);
       hole.answering = AnswerRecord(
           waiting, *record, Cookie(WorkKind::kHoleAnswer, slot).Encode());

@@ -56,6 +56,7 @@ class BackupReads {
   bool AnswerRecord(const Waiting& waiting,
                     const logstore::RecordHeader& record, uint64_t cookie);
   void AnswerAbsent(const Waiting& waiting);
+  void AnswerLost(const Waiting& waiting);
   void Refuse(const Waiting& waiting, wire::Result result,
               wire::Reason reason = wire::Reason::kNone);
   bool NeedsLease(const Waiting& waiting) const;

@@ -56,6 +56,7 @@ enum class WorkKind : uint8_t {
   kValueAnswer = 9,  // WRITE of a value in the log to a client
   kHoleAnswer = 8,   // WRITE of a fetched value to a client; index: slot
   kCopy = 10,        // a learner's READ of the primary's log
+  kRefill = 11,      // the primary's READ of a value that it lacks
 };
 
 // The low bits of the epoch tell completions of an earlier configuration apart.

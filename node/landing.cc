@@ -29,7 +29,8 @@ absl::StatusOr<std::unique_ptr<Landing>> Landing::Create(
     fabric::Fabric* fabric, const logstore::Geometry& geometry) {
   std::unique_ptr<Landing> landing(new Landing(fabric, geometry));
   const size_t staging_bytes = size_t{landing->ring_slots_} * 64;
-  const size_t length_bytes = kCellsBytes + kHoleSlots * landing->hole_bytes_ +
+  const size_t length_bytes = kCellsBytes +
+                              (kHoleSlots + 1) * landing->hole_bytes_ +
                               logstore::kMaxBackups * staging_bytes;
   // Reserved, not touched: what is never used costs nothing.
   void* base = mmap(nullptr, length_bytes, PROT_READ | PROT_WRITE,
@@ -61,7 +62,7 @@ std::byte* Landing::hole(size_t slot) const {
 }
 
 metadata_mcast::MetadataStaging Landing::staging(size_t backup) const {
-  return {.base = base_ + kCellsBytes + kHoleSlots * hole_bytes_ +
+  return {.base = base_ + kCellsBytes + (kHoleSlots + 1) * hole_bytes_ +
                   backup * size_t{ring_slots_} * 64,
           .slots = ring_slots_};
 }

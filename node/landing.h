@@ -32,6 +32,8 @@ class Landing {
   std::byte* epoch_cells(size_t backup) const;
   // Room for one record.
   std::byte* hole(size_t slot) const;
+  // The same, for a value that comes back to the primary.
+  std::byte* refill() const { return hole(kHoleSlots); }
   metadata_mcast::MetadataStaging staging(size_t backup) const;
 
  private:

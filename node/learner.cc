@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <utility>
 
-#include "common/hash.h"
 #include "common/planted_bug.h"
 #include "common/rare_branch.h"
+#include "logstore/missing.h"
 #include "metadata_mcast/log_walk.h"
 #include "node/grants.h"
 
@@ -175,9 +175,7 @@ bool Learner::LearnUpTo(Lsn end) {
   for (Lsn next = metadata_mcast::SkipImplicitPad(log, begin, end);
        next < lsn;) {
     const logstore::RecordHeader& header = log.HeaderAt(next);
-    const uint64_t hash =
-        logstore::IsKeyed(header) ? HashKey(log.KeyAt(next)) : 0;
-    state_->Learn(next, header, hash, true);
+    state_->Learn(next, header, logstore::KeyHashOf(header), true);
     next = log.After(next, logstore::RecordBytes(header));
   }
   if (state_->backup_log.announced() < lsn) {

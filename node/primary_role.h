@@ -45,6 +45,14 @@ class PrimaryRole final : private primary::OrderingEffects,
   void KeepAlive(const primary::Write& request);
   void WaitReplicated(const primary::Write& request, Lsn lsn);
 
+  // As Ordering's. REQUIRES: open().
+  bool Relocate(const logstore::RecordHeader& record) {
+    return ordering_.Relocate(record);
+  }
+  bool DeclareLost(const chain::MissingValue& value) {
+    return ordering_.DeclareLost(value);
+  }
+
   // --- Peers ---
   // False: the message makes no sense. It is not sent again, so the epoch has
   // to end.

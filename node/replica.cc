@@ -81,9 +81,18 @@ void Replica::Serve(const Get& get) {
 void Replica::ServeAsPrimary(const Get& get) {
   const logstore::RecordHeader* record = state_.index.Find(get.hash, get.key);
   const bool absent = record == nullptr || logstore::IsTombstone(*record);
-  const auto answer = [this, absent, record, connection = get.connection,
-                       tag = get.tag, buffer = get.buffer] {
-    if (absent) {
+  const chain::MissingValue* hiding =
+      chain::FindHiding(state_, get.hash, get.key, record);
+  const auto hidden = hiding == nullptr ? wire::Result::kOk
+                      : hiding->lost    ? wire::Result::kDataLoss
+                                        : wire::Result::kUnavailable;
+  const auto answer = [this, absent, hidden, record,
+                       connection = get.connection, tag = get.tag,
+                       buffer = get.buffer] {
+    if (hidden != wire::Result::kOk) {
+      answers_.Refuse(connection, wire::RequestType::kGet, tag, hidden,
+                      wire::Reason::kHole);
+    } else if (absent) {
       answers_.NotFound(connection, tag, state_.committed);
     } else {
       answers_.FoundInLog(connection, tag, buffer, *record, state_.committed);
@@ -178,6 +187,15 @@ void Replica::OnPeerMessage(ServerId from, std::span<const std::byte> message) {
     return;
   }
   const bool active = phase_ == proto::SHARD_ACTIVE;
+  // Offered again and again, by whoever has something.
+  if (header.type == wire::PeerMessageType::kOfferValues) {
+    std::vector<wire::SegmentGrantEntry> offers;
+    if (active && primary_ && header.epoch == configuration_->epoch.value() &&
+        ReadGrants(message, header, &offers)) {
+      refill_->OnOffers(from, offers);
+    }
+    return;
+  }
   const uint64_t epoch = active ? configuration_->epoch.value() : 0;
   if (active && header.epoch == epoch) {
     if (TakeMessage(from, message)) return;
@@ -243,6 +261,7 @@ bool Replica::TakeMessage(ServerId from, std::span<const std::byte> message) {
       if (primary_) primary_->OnWantSegments(from, grants.front().number);
       return true;
     case wire::PeerMessageType::kCopyLimit:
+    case wire::PeerMessageType::kOfferValues:
       return false;
   }
   return false;
@@ -272,6 +291,10 @@ void Replica::OnCompletion(const WorkCookie& cookie,
     if (learner_) learner_->OnCompletion(event);
     return;
   }
+  if (cookie.kind == WorkKind::kRefill) {
+    refill_->OnCompletion(event);
+    return;
+  }
   const bool goes_on = phase_ == proto::SHARD_ACTIVE ||
                        (Planted(PlantedBug::kFencedServes) && configuration_);
   if (!goes_on || cookie.epoch_low !=
@@ -297,6 +320,7 @@ void Replica::OnCompletion(const WorkCookie& cookie,
       return;
     case WorkKind::kValueAnswer:
     case WorkKind::kCopy:
+    case WorkKind::kRefill:
       return;  // signaled only so that the send queue empties; handled above
     case WorkKind::kEpochCell:
       if (confirm_) confirm_->OnCompletion(cookie, event);
@@ -326,6 +350,7 @@ void Replica::CollectBroken(std::vector<ServerId>* broken) const {
 
 bool Replica::Turn() {
   Reconcile();
+  if (primary_ == nullptr) refill_->Offer(wanted_);
   if (learner_ != nullptr) {
     const bool busy = learner_->Turn();
     if (learner_->TakeCaughtUp()) ++report_generation_;
@@ -338,7 +363,11 @@ bool Replica::Turn() {
     return false;
   }
   bool busy = false;
-  if (primary_) busy |= primary_->Turn();
+  if (primary_) {
+    busy |= primary_->Turn();
+    busy |= refill_->Turn(wanted_, primary_.get());
+    NoteMissing();
+  }
   if (backup_) {
     busy |= backup_->Turn();
     ring_is_complete_ = backup_->caught_up();
@@ -355,8 +384,10 @@ bool Replica::Turn() {
 
 int64_t Replica::NextDeadlineNs() const {
   // Reconciling waits for connections; they are tried again by the peers.
-  int64_t deadline = INT64_MAX;
-  if (learner_ != nullptr) return learner_->NextDeadlineNs();
+  int64_t deadline = refill_->NextDeadlineNs(wanted_);
+  if (learner_ != nullptr) {
+    return std::min(deadline, learner_->NextDeadlineNs());
+  }
   if (stopping_ || phase_ != proto::SHARD_ACTIVE) return deadline;
   if (primary_) deadline = std::min(deadline, primary_->NextDeadlineNs());
   if (backup_) deadline = std::min(deadline, backup_->NextDeadlineNs());
@@ -395,6 +426,7 @@ void Replica::FillReport(proto::ShardReport* report) const {
     added->set_begin(hole.begin.value());
     added->set_end(hole.end.value());
   });
+  if (phase_ == proto::SHARD_ACTIVE) ReportMissing(report);
   for (const ServerId peer : unreached_) report->add_unreached(peer.value());
   int64_t lag_since_ns = context_->now_ns;
   if (primary_) {

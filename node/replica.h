@@ -37,6 +37,7 @@
 #include "node/peers.h"
 #include "node/primary_role.h"
 #include "node/read_gate.h"
+#include "node/refill.h"
 #include "primary/write.h"
 #include "proto/control.pb.h"
 
@@ -117,6 +118,14 @@ class Replica final : private ReadGate {
   void Adopt();
   bool Activate();
   bool PeersAreUp(const Configuration& configuration);
+  // replica_missing.cc
+  // Puts missing records in the places of values below the cut that nobody who
+  // is there has. False: it may not, or cannot; see note_.
+  bool PlaceMissing(const Configuration& configuration);
+  // Whether what it has and others may lack would be written over or freed.
+  bool MustKeepLog() const;
+  void ReportMissing(proto::ShardReport* report) const;
+  void NoteMissing();
   // replica_learn.cc
   void Learn();
   void Release();
@@ -182,6 +191,9 @@ class Replica final : private ReadGate {
   bool exposed_ = false;
   std::vector<ServerId> unreached_;
   std::unique_ptr<Learner> learner_;
+  std::unique_ptr<Refill> refill_;
+  size_t missing_reported_ = 0;
+  int64_t missing_reported_at_ns_ = 0;
   std::unique_ptr<PrimaryRole> primary_;
   std::unique_ptr<EpochConfirm> confirm_;
   std::unique_ptr<BackupRole> backup_;

@@ -151,6 +151,7 @@ bool Replica::Seal() {
     backup_->AnnounceFinally();
     ring_is_complete_ = backup_->caught_up();
   }
+  state_.TakeLanded();
   if (Planted(PlantedBug::kReportBeforePersist)) {
     SetPhase(proto::SHARD_SEALED);
   } else {
@@ -168,6 +169,7 @@ bool Replica::Seal() {
 
 void Replica::EndRoles() {
   NoteUndrained();
+  refill_->Forget();
   reads_.reset();
   confirm_.reset();
   primary_.reset();
@@ -264,8 +266,8 @@ bool Replica::Activate() {
   answers_.set_epoch(epoch);
   lease_from_sequence_ = next_sequence_;
   if (*position == 0) {
-    if (state_.backup_log.durable() < configuration.start) {
-      note_ = "this server lacks values below the cut and cannot be primary";
+    if (state_.backup_log.durable() < configuration.start &&
+        !PlaceMissing(configuration)) {
       configuration_.reset();
       return false;
     }

@@ -24,6 +24,12 @@ void Replica::Learn() {
     return;
   }
   if (!EndMembership(epoch)) return;
+  if (MustKeepLog()) {
+    note_ =
+        "values that others lack may be in this log: it is kept until that "
+        "is known";
+    return;
+  }
   BeginLearning(epoch);
   learner_ = std::make_unique<Learner>(context_, peers_, &state_, source, epoch,
                                        &wanted_);

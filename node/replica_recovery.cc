@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <utility>
 
-#include "common/hash.h"
 #include "common/planted_bug.h"
 #include "common/remote_memory.h"
 #include "common/status_macros.h"
 #include "logstore/metadata_record.h"
+#include "logstore/missing.h"
 #include "logstore/recovery.h"
 #include "metadata_mcast/cells.h"
 #include "node/replica.h"
@@ -33,6 +33,8 @@ absl::StatusOr<std::unique_ptr<Replica>> Replica::Recover(Context* context,
   WHALE_ASSIGN_OR_RETURN(
       replica->landing_,
       Landing::Create(context->fabric, context->pool->geometry()));
+  replica->refill_ = std::make_unique<Refill>(context, peers, &replica->state_,
+                                              replica->landing_.get());
   WHALE_RETURN_IF_ERROR(replica->RecoverState());
   replica->RecoverRecords();
   return replica;
@@ -133,8 +135,7 @@ void Replica::RecoverRecords() {
               holes.empty() ? lsn : std::min(lsn, holes.front().lsn));
         }
         learn_holes_below(lsn);
-        const uint64_t hash =
-            header.key_bytes == 0 ? 0 : HashKey(state_.log.KeyAt(lsn));
+        const uint64_t hash = logstore::KeyHashOf(header);
         if (Planted(PlantedBug::kSessionsNotRecovered)) {
           state_.Learn(lsn, WithoutRequest(header), hash, true);
           return;

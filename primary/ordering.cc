@@ -1,8 +1,10 @@
 #include "primary/ordering.h"
 
 #include "common/check.h"
+#include "common/hash.h"
 #include "common/planted_bug.h"
 #include "common/rare_branch.h"
+#include "logstore/missing.h"
 #include "logstore/record.h"
 #include "primary/write_decision.h"
 
@@ -82,8 +84,19 @@ bool Ordering::TryOrder(const Write& write, wire::Reason* why) {
       Planted(PlantedBug::kConditionFromApplied)
           ? state_->index.Find(write.hash, write.key)
           : chain::FindOrdered(*state_, write.hash, write.key);
+  const chain::MissingValue* hiding =
+      chain::FindHiding(*state_, write.hash, write.key, newest);
+  if (write.type == wire::RequestType::kPut) hiding = nullptr;
   OrderedState ordered;
-  if (newest != nullptr) {
+  if (hiding != nullptr) {
+    // Deleting what was given up is possible: that it was there is known.
+    if (!hiding->lost || write.type != wire::RequestType::kDelete) {
+      return RefuseMissing(write, hiding);
+    }
+    ordered.exists = hiding->type != RecordType::kDelete;
+    ordered.version = ordered.exists ? hiding->version : 0;
+    ordered.observed = Lsn(hiding->version);
+  } else if (newest != nullptr) {
     ordered.exists = !logstore::IsTombstone(*newest);
     ordered.version = ordered.exists ? logstore::VersionOf(*newest) : 0;
     ordered.observed = Lsn(newest->lsn);
@@ -136,12 +149,30 @@ bool Ordering::AnswerKnown(const Write& write) {
       if (Planted(PlantedBug::kRetryRunsAgain)) return false;
       break;
   }
+  // That it took effect is known, its value is not.
+  const chain::MissingValue* missing = state_->missing.At(known.lsn.value());
+  if (missing != nullptr) {
+    effects_->Refuse(
+        write,
+        missing->lost ? wire::Result::kDataLoss : wire::Result::kEpochEnded,
+        wire::Reason::kHole);
+    return true;
+  }
   // A retry attaches to its record, committed or not.
   WaitingReply reply = ReplyTo(write);
   reply.version = known.lsn.value();
   reply.after = known.lsn;
   reply.needs_copies = known.lsn < options_.start;
   effects_->AnswerWhenCommitted(reply);
+  return true;
+}
+
+bool Ordering::RefuseMissing(const Write& write,
+                             const chain::MissingValue* value) {
+  RareBranch<"order: a value is missing">();
+  effects_->Refuse(
+      write, value->lost ? wire::Result::kDataLoss : wire::Result::kUnavailable,
+      wire::Reason::kHole);
   return true;
 }
 
@@ -180,13 +211,13 @@ void Ordering::Append(const Write& write, RecordType type) {
   if (pull) effects_->StartPull(write, lsn, log.ValueAddress(lsn));
 }
 
-Lsn Ordering::AppendControl(RecordType type, SessionId session,
+Lsn Ordering::AppendControl(RecordType type, SessionId session, uint64_t hash,
                             std::string_view value) {
   logstore::Log& log = state_->log;
   const Lsn lsn = log.Reserve(0, value.size());
   log.Write(lsn, {.type = type, .epoch = options_.epoch, .session = session},
             {}, value);
-  state_->Learn(lsn, log.HeaderAt(lsn), 0, true);
+  state_->Learn(lsn, log.HeaderAt(lsn), hash, true);
   return lsn;
 }
 
@@ -203,13 +234,42 @@ void Ordering::OpenSession(const Write& request) {
         pool_full_ ? wire::Reason::kPoolFull : wire::Reason::kWindowFull);
     return;
   }
-  reply.after = AppendControl(RecordType::kSessionOpen, request.session, {});
+  reply.after = AppendControl(RecordType::kSessionOpen, request.session, 0, {});
   effects_->AnswerWhenCommitted(reply);
 }
 
 void Ordering::EndSession(SessionId session) {
   if (Admit(logstore::RecordBytes(0, 0)) != Admission::kOk) return;
-  AppendControl(RecordType::kSessionEnd, session, {});
+  AppendControl(RecordType::kSessionEnd, session, 0, {});
+}
+
+bool Ordering::Relocate(const logstore::RecordHeader& record) {
+  if (Admit(logstore::RecordBytes(record)) != Admission::kOk) return false;
+  logstore::Log& log = state_->log;
+  const std::string_view key = logstore::KeyOf(record);
+  const std::string_view value = logstore::ValueOf(record);
+  const Lsn lsn = log.Reserve(key.size(), value.size());
+  log.Write(lsn,
+            {.type = RecordType::kRelocated,
+             .flags = logstore::IsTombstone(record) ? logstore::kFlagTombstone
+                                                    : uint8_t{0},
+             .epoch = options_.epoch,
+             .session = SessionId(logstore::VersionOf(record)),
+             .request = RequestNumber(record.lsn)},
+            key, value);
+  state_->Learn(lsn, log.HeaderAt(lsn), HashKey(key), true);
+  return true;
+}
+
+bool Ordering::DeclareLost(const chain::MissingValue& value) {
+  const logstore::LostValue lost{
+      .hash = value.hash, .key_bytes = value.key_bytes, .type = value.type};
+  if (Admit(logstore::RecordBytes(0, sizeof(lost))) != Admission::kOk) {
+    return false;
+  }
+  AppendControl(RecordType::kLost, SessionId(value.version), value.hash,
+                {reinterpret_cast<const char*>(&lost), sizeof(lost)});
+  return true;
 }
 
 bool Ordering::BeginEpoch(Lsn committed_start) {
@@ -219,7 +279,7 @@ bool Ordering::BeginEpoch(Lsn committed_start) {
   if (Admit(logstore::RecordBytes(0, sizeof(value))) != Admission::kOk) {
     return false;
   }
-  AppendControl(RecordType::kEpochStart, SessionId(),
+  AppendControl(RecordType::kEpochStart, SessionId(), 0,
                 {reinterpret_cast<const char*>(&value), sizeof(value)});
   return true;
 }

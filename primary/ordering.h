@@ -54,6 +54,11 @@ class Ordering {
   bool BeginEpoch(Lsn committed_start);
   // Ends a session by a record, if there is room just now.
   void EndSession(SessionId session);
+  // A value that was missing is here again, in the log under the same version;
+  // or is given up. False if there is no room just now.
+  // REQUIRES: `record` is whole, key and value follow it.
+  bool Relocate(const logstore::RecordHeader& record);
+  bool DeclareLost(const chain::MissingValue& value);
   // Takes up deferred writes as far as they can go now.
   void RetryDeferred();
   // Answers all deferred writes with `result` and forgets them.
@@ -83,10 +88,13 @@ class Ordering {
   bool TryOrder(const Write& write, wire::Reason* why);
   // Answers retries and requests of unknown sessions; false: it is new.
   bool AnswerKnown(const Write& write);
+  // Answers what cannot be decided, or told, because a value is missing.
+  bool RefuseMissing(const Write& write, const chain::MissingValue* value);
   void AnswerNoEffect(const Write& write, wire::Result result, uint64_t version,
                       Lsn observed);
   void Append(const Write& write, logstore::RecordType type);
-  Lsn AppendControl(logstore::RecordType type, SessionId session,
+  // `hash`: of the key that it is about, 0: none.
+  Lsn AppendControl(logstore::RecordType type, SessionId session, uint64_t hash,
                     std::string_view value);
   Lsn LastOrdered() const { return Lsn(state_->log.end().value() - 1); }
   WaitingReply ReplyTo(const Write& write) const;

@@ -4,11 +4,14 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "common/hash.h"
+#include "logstore/missing.h"
 #include "metadata_mcast/test_replica.h"
 
 namespace whale::primary {
@@ -82,6 +85,26 @@ class OrderingTest : public testing::Test, public OrderingEffects {
     write.value_bytes = value_bytes;
     return write;
   }
+  void CommitAll() {
+    state_.committed = state_.log.end();
+    state_.Apply();
+    Replicate();
+  }
+  // A committed put whose value no member has, at `missing_`; the record itself
+  // is in `original_`.
+  Write MissingPut(std::string_view key) {
+    const Write write = Request(RequestType::kPut, key, "value");
+    missing_ = state_.log.end();
+    ordering_->Submit(write);
+    std::byte* record = state_.log.At(missing_);
+    const auto& header = *reinterpret_cast<logstore::RecordHeader*>(record);
+    std::memcpy(original_.data(), record, logstore::RecordBytes(header));
+    const logstore::MissingRecord missing =
+        logstore::MakeMissing(header, HashKey(key));
+    std::memcpy(record, &missing, sizeof(missing));
+    CommitAll();
+    return write;
+  }
   void Replicate() { ordering_->set_replicated(state_.log.end()); }
   const WaitingReply& LastAnswer() const { return answers_.back(); }
 
@@ -103,6 +126,8 @@ class OrderingTest : public testing::Test, public OrderingEffects {
   std::vector<Refusal> refusals_;
   std::vector<Lsn> pulls_;
   uint64_t requests_ = 0;
+  Lsn missing_;
+  alignas(16) std::array<std::byte, 128> original_{};
 };
 
 // ----------------------------------------------------------------- decisions
@@ -333,6 +358,84 @@ TEST_F(OrderingTest, AValueThatCannotBeHadLeavesAPadAndItsRequestIsNewAgain) {
   ordering_->Submit(write);
   ASSERT_EQ(pulls_.size(), 2u);
   EXPECT_GT(pulls_[1], pulls_[0]);
+}
+
+// ------------------------------------------------------------ missing values
+
+TEST_F(OrderingTest, WithoutAValueConditionsAreRefusedAndPutsGoOn) {
+  MissingPut("key");
+  refusals_.clear();
+  const Lsn end = state_.log.end();
+  for (const RequestType type :
+       {RequestType::kCompareAndPut, RequestType::kDelete,
+        RequestType::kDeleteIf}) {
+    ordering_->Submit(Request(type, "key", "", 1));
+    EXPECT_EQ(refusals_.back(),
+              (Refusal{requests_, Result::kUnavailable, Reason::kHole}));
+  }
+  EXPECT_EQ(state_.log.end(), end);
+  Put("key", "newer");
+  EXPECT_EQ(refusals_.size(), 3u);
+  // What is newer is known.
+  const uint64_t version = LastAnswer().version;
+  ordering_->Submit(Request(RequestType::kCompareAndPut, "key", "x", version));
+  EXPECT_EQ(refusals_.size(), 3u);
+  EXPECT_EQ(LastAnswer().result, Result::kOk);
+}
+
+TEST_F(OrderingTest, ARetryOfAMissingWriteIsNotAcknowledged) {
+  const Write write = MissingPut("key");
+  ordering_->Submit(write);
+  // Its outcome is unknown: it was ordered.
+  EXPECT_EQ(refusals_.back(),
+            (Refusal{write.tag, Result::kEpochEnded, Reason::kHole}));
+}
+
+TEST_F(OrderingTest, AValueThatIsBackIsARelocatedRecordOfItsVersion) {
+  const Write write = MissingPut("key");
+  const Lsn version = missing_;
+  ASSERT_TRUE(ordering_->Relocate(
+      *reinterpret_cast<const logstore::RecordHeader*>(original_.data())));
+  CommitAll();
+  const logstore::RecordHeader* found =
+      state_.index.Find(HashKey("key"), "key");
+  ASSERT_NE(found, nullptr);
+  EXPECT_EQ(found->type, RecordType::kRelocated);
+  EXPECT_EQ(logstore::VersionOf(*found), version.value());
+  EXPECT_EQ(logstore::ValueOf(*found), "value");
+  EXPECT_TRUE(state_.missing.empty());
+  ordering_->Submit(write);
+  EXPECT_EQ(LastAnswer().version, version.value());
+}
+
+TEST_F(OrderingTest, WhatIsGivenUpIsLostUntilItIsWrittenOrDeleted) {
+  const Write write = MissingPut("key");
+  ASSERT_TRUE(ordering_->DeclareLost(*state_.missing.At(missing_.value())));
+  CommitAll();
+  EXPECT_EQ(state_.missing.lost_count(), 1u);
+  refusals_.clear();
+  ordering_->Submit(Request(RequestType::kCompareAndPut, "key", "x", 1));
+  EXPECT_EQ(refusals_.back(),
+            (Refusal{requests_, Result::kDataLoss, Reason::kHole}));
+  ordering_->Submit(write);
+  EXPECT_EQ(refusals_.back(),
+            (Refusal{write.tag, Result::kDataLoss, Reason::kHole}));
+  ordering_->Submit(Request(RequestType::kDelete, "key"));
+  EXPECT_EQ(LastAnswer().result, Result::kOk);
+  CommitAll();
+  EXPECT_EQ(state_.missing.lost_count(), 0u);
+  ordering_->Submit(Request(RequestType::kDelete, "key"));
+  EXPECT_EQ(LastAnswer().result, Result::kNotFound);
+}
+
+TEST_F(OrderingTest, WithoutRoomNothingComesBackOrIsGivenUp) {
+  const Write write = MissingPut("key");
+  const chain::MissingValue value = *state_.missing.At(missing_.value());
+  Replicate();
+  while (refusals_.empty()) Put("other", std::string(300, 'x'));
+  EXPECT_FALSE(ordering_->DeclareLost(value));
+  EXPECT_FALSE(ordering_->Relocate(
+      *reinterpret_cast<const logstore::RecordHeader*>(original_.data())));
 }
 
 }  // namespace

@@ -24,6 +24,8 @@ enum class PeerMessageType : uint8_t {
   kWake = 6,            // look at your cells now
   kWantSegments = 7,    // learner -> primary: to read, from `number` on
   kCopyLimit = 8,       // primary -> learner: up to where it may copy
+  kOfferValues = 9,     // to the primary: values that its configuration lacks,
+                        // to read; `number` is the LSN of each
 };
 
 struct PeerHeader {

@@ -184,6 +184,7 @@ std::string Cluster::Failure() const {
 bool Cluster::IsWhole() {
   const proto::ClusterMap* map = coordinator_->map();
   if (map == nullptr || map->shards().empty()) return false;
+  if (store_.lacks_values()) return false;
   for (const proto::ShardEntry& entry : map->shards()) {
     if (!entry.active() ||
         entry.members_size() != static_cast<int>(setup_.Replicas())) {

@@ -137,6 +137,15 @@ bool CoordinatorNode::Ask(control::CoordinatorCore::Plan plan) {
   return taken;
 }
 
+bool CoordinatorNode::DeclareLost(const proto::DeclareLostRequest& request) {
+  if (!running() || world_->now_ns() < paused_until_ns_) return false;
+  control::Effects effects;
+  const bool taken =
+      core_->DeclareLost(request, clock_->NowNs(), &effects).ok();
+  Apply(std::move(effects));
+  return taken;
+}
+
 std::optional<proto::ClusterStatus> CoordinatorNode::Status() const {
   if (core_ == nullptr) return std::nullopt;
   return core_->Status(clock_->NowNs());

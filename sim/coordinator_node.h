@@ -50,6 +50,7 @@ class CoordinatorNode {
   bool settled() const { return writes_under_way_ == 0; }
   // An operator's request; false: refused, or the coordinator is away.
   bool Ask(control::CoordinatorCore::Plan plan);
+  bool DeclareLost(const proto::DeclareLostRequest& request);
   // None: the coordinator is away.
   std::optional<proto::ClusterStatus> Status() const;
   // For people: what an operator would be warned of.

@@ -98,7 +98,9 @@ void Faults::Inject(Fault fault) {
     case Fault::kNoCoordinator:
       return CutFromCoordinator();
     case Fault::kLosePool:
-      return WhenWhole([this] { LosePool(AnyServer()); });
+      return WhenWhole([this] {
+        LosePool(options_.lose_values ? PrimaryOf(0) : AnyServer());
+      });
     case Fault::kIsolateServer:
       return IsolateServer();
     case Fault::kRotLog:
@@ -107,17 +109,26 @@ void Faults::Inject(Fault fault) {
 }
 
 // A copy may be lost only while all others are whole, and while values are in
-// two places before they are acknowledged.
+// two places before they are acknowledged, or may be lost.
 void Faults::WhenWhole(std::function<void()> harm) {
-  if (healed_ || cluster_->setup().mirrors == 0) return;
+  if (healed_) return;
+  if (cluster_->setup().mirrors == 0 && !options_.lose_values) return;
   if (cluster_->IsWhole()) return harm();
   cluster_->world().After(20 * kMillisecond,
                           [this, harm = std::move(harm)] { WhenWhole(harm); });
 }
 
+size_t Faults::PrimaryOf(int shard) {
+  return cluster_->coordinator().map()->shards(shard).members(0) - 1;
+}
+
+// The primary's, where values are to be lost; now and then only its process.
 void Faults::LosePool(size_t index) {
   cluster_->CrashServer(index, false);
-  cluster_->server(index).LosePool();
+  if (!options_.lose_values || cluster_->world().random().Chance(0.6)) {
+    ++pools_lost_;
+    cluster_->server(index).LosePool();
+  }
   cluster_->world().After(LongTime(),
                           [this, index] { cluster_->StartServer(index); });
 }

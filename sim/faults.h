@@ -50,6 +50,8 @@ struct FaultOptions {
   int64_t mean_pause_ns = 300 * kMillisecond;
   int64_t max_down_ns = 300 * kMillisecond;
   int64_t max_long_ns = 3 * kSecond;
+  // Pools are lost without mirrors, too: values are.
+  bool lose_values = false;
 };
 
 class Faults {
@@ -60,6 +62,7 @@ class Faults {
   // Nothing more goes wrong, and all that did is mended.
   void Heal();
   const std::array<uint64_t, kFaultKinds>& counts() const { return counts_; }
+  uint64_t pools_lost() const { return pools_lost_; }
 
  private:
   void Plan();
@@ -70,6 +73,7 @@ class Faults {
   size_t AnyServer() {
     return cluster_->world().random().Below(cluster_->server_count());
   }
+  size_t PrimaryOf(int shard);
   int64_t LongTime() {
     return cluster_->world().Between(cluster_->setup().lease_us * 1000,
                                      options_.max_long_ns);
@@ -91,6 +95,7 @@ class Faults {
   const FaultOptions options_;
   bool healed_ = false;
   std::array<uint64_t, kFaultKinds> counts_{};
+  uint64_t pools_lost_ = 0;
 };
 
 }  // namespace whale::sim

@@ -1,7 +1,9 @@
 #include "sim/operator.h"
 
 #include "absl/strings/str_cat.h"
+#include "common/hash.h"
 #include "control/plans.h"
+#include "sim/workload.h"
 
 namespace whale::sim {
 
@@ -51,6 +53,44 @@ void Operator::AskForSomething() {
     move.set_from_server_id(AnyServer());
     move.set_to_server_id(AnyServer());
     ask("move", control::PlanMoveShard, move);
+  }
+}
+
+void Operator::StartGivingUp(const std::vector<std::string>& keys,
+                             checkers::History* history) {
+  keys_ = keys;
+  history_ = history;
+  PlanGivingUp();
+}
+
+void Operator::PlanGivingUp() {
+  const int64_t pause = static_cast<int64_t>(random_.Below(2 * kSecond));
+  cluster_->world().After(pause, [this] {
+    if (stopped_) return;
+    GiveUp();
+    PlanGivingUp();
+  });
+}
+
+void Operator::GiveUp() {
+  const auto status = cluster_->coordinator().Status();
+  if (!status) return;
+  for (const proto::ShardMissing& shard : status->missing()) {
+    proto::DeclareLostRequest request;
+    request.set_shard(shard.shard());
+    for (const proto::MissingValue& value : shard.first()) {
+      if (random_.Chance(0.2)) continue;
+      request.add_lsns(value.lsn());
+      for (const std::string& key : keys_) {
+        if (HashKey(key) != value.key_hash()) continue;
+        history_->GiveUp(NameOfKey(key), value.lsn());
+      }
+    }
+    const bool taken = cluster_->coordinator().DeclareLost(request);
+    if (taken) given_up_ += request.lsns_size();
+    cluster_->world().Trace(absl::StrCat("operator: declare-lost ",
+                                         request.ShortDebugString(),
+                                         taken ? "" : ": refused"));
   }
 }
 

@@ -7,7 +7,10 @@
 #define WHALE_SIM_OPERATOR_H_
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
+#include "sim/checkers/history.h"
 #include "sim/cluster.h"
 
 namespace whale::sim {
@@ -25,11 +28,19 @@ class Operator {
   void Stop() { stopped_ = true; }
   // All that was asked for is done.
   bool Done();
+  // Gives up what is missing now and then, until Stop. Writes down what the
+  // operator has given up, for the keys of `keys`.
+  void StartGivingUp(const std::vector<std::string>& keys,
+                     checkers::History* history);
+  // Gives up what is missing at this moment.
+  void GiveUp();
+  uint64_t given_up() const { return given_up_; }
   uint64_t accepted() const { return accepted_; }
 
  private:
   void Plan();
   void AskForSomething();
+  void PlanGivingUp();
   uint32_t AnyServer() {
     return 1 +
            static_cast<uint32_t>(random_.Below(cluster_->server_count() + 1));
@@ -39,6 +50,9 @@ class Operator {
   Prng random_;
   bool stopped_ = false;
   uint64_t accepted_ = 0;
+  uint64_t given_up_ = 0;
+  std::vector<std::string> keys_;
+  checkers::History* history_ = nullptr;
 };
 
 }  // namespace whale::sim

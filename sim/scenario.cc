@@ -238,6 +238,42 @@ void IsolateServers(Prng& random, ScenarioOptions* options) {
   options->safety_ns = 4 * kSecond;
 }
 
+// Values are lost with the only pool that has them: the others go on without,
+// and an operator gives them up. Drawn apart, as above.
+void LoseValues(uint64_t seed, ScenarioOptions* options) {
+  Prng random(seed ^ 0x6c6f73656c617374);
+  if (!random.Chance(0.12)) return;
+  ClusterSetup& cluster = options->cluster;
+  cluster.servers = 3 + random.Below(2);
+  cluster.replicas = 0;
+  cluster.mirrors = 0;
+  cluster.shards = 1 + random.Below(2);
+  cluster.by_value_max_bytes = Pick<uint64_t>(random, {0, 0, 100});
+  cluster.lease_us = Pick<uint64_t>(random, {100, 300}) * 1000;
+  options->with_operator = false;
+  // Values are on their way to the chain for long.
+  cluster.network.slow_land_chance = 0.3;
+  cluster.network.slow_land_delay_ns = 5 * kMillisecond;
+  WorkloadOptions& workload = options->workload;
+  workload.keys = Pick<uint32_t>(random, {4, 8});
+  workload.in_flight = Pick<uint32_t>(random, {4, 12});
+  workload.think_ns = kMillisecond;
+  workload.gets = 6;
+  workload.max_written_bytes =
+      cluster.segment_slots * cluster.segment_bytes / cluster.shards / 3;
+  FaultOptions& faults = options->faults;
+  for (bool& enabled : Drawn(faults)) enabled &= random.Chance(0.3);
+  for (Fault fault :
+       {Fault::kIsolateServer, Fault::kRotLog, Fault::kLongCrash}) {
+    faults.enabled[static_cast<size_t>(fault)] = false;
+  }
+  faults.enabled[static_cast<size_t>(Fault::kLosePool)] = true;
+  faults.mean_pause_ns = Pick<int64_t>(random, {50, 200}) * kMillisecond;
+  faults.max_long_ns = Pick<int64_t>(random, {500, 2000}) * kMillisecond;
+  faults.lose_values = true;
+  options->safety_ns = 5 * kSecond;
+}
+
 class Run {
  public:
   Run(uint64_t seed, FILE* trace) : world_(seed) {
@@ -246,6 +282,7 @@ class Run {
     AddOperator(seed, &options_);
     AddRot(seed, &options_);
     AddLongValues(seed, &options_);
+    LoseValues(seed, &options_);
     world_.Trace(Describe(options_));
     cluster_ = std::make_unique<Cluster>(&world_, options_.cluster);
     workload_ = std::make_unique<Workload>(cluster_.get(), options_.workload,
@@ -270,6 +307,8 @@ class Run {
   bool FormCluster();
   bool AddSpareServers();
   bool FinishMoves();
+  // What is missing comes back, or is given up where its pool is lost.
+  bool FinishMissing();
   // The servers that hold the key.
   std::vector<uint32_t> HoldersOf(const std::string& key);
   bool Safety();
@@ -369,6 +408,18 @@ bool Run::FinishMoves() {
       absl::StrCat("replicas do not get where they shall be", State()));
 }
 
+bool Run::FinishMissing() {
+  const auto none = [this] { return !cluster_->store().lacks_values(); };
+  if (RunUntil(faults_->pools_lost() > 0 ? 3 * kSecond : kFinalNs, none)) {
+    return true;
+  }
+  for (int i = 0; i < 30 && faults_->pools_lost() > 0; ++i) {
+    operator_->GiveUp();
+    if (RunUntil(kSecond, none)) return true;
+  }
+  return Fails(Result::kLiveness, absl::StrCat("values stay missing", State()));
+}
+
 std::vector<uint32_t> Run::HoldersOf(const std::string& key) {
   const proto::ClusterMap* map = cluster_->coordinator().map();
   const uint32_t shard =
@@ -381,6 +432,9 @@ bool Run::Safety() {
   workload_->Start();
   faults_->Start();
   if (options_.with_operator) operator_->Start();
+  if (options_.faults.lose_values) {
+    operator_->StartGivingUp(workload_->keys(), &history_);
+  }
   world_.RunUntil(world_.now_ns() + options_.safety_ns);
   if (cluster_->Failure().empty()) return true;
   return Fails(Result::kSafety, cluster_->Failure());
@@ -405,7 +459,8 @@ void Run::ReadUntilAnswered(const std::string& key, uint32_t replica) {
                     [this, key, replica](size_t number) {
                       const checkers::Operation& record = history_.at(number);
                       if (record.answer == Answer::kOk ||
-                          record.answer == Answer::kNotFound) {
+                          record.answer == Answer::kNotFound ||
+                          record.answer == Answer::kLost) {
                         --finals_open_;
                         return;
                       }
@@ -511,7 +566,8 @@ bool Run::Check() {
 
 Report Run::Go() {
   const bool healthy = FormCluster() && Safety() && Heal() && FinishMoves() &&
-                       FinalReads() && FinalWrites() && LogsAreIdentical();
+                       FinishMissing() && FinalReads() && FinalWrites() &&
+                       LogsAreIdentical();
   // What clients saw counts also where liveness failed.
   if (healthy || report_.result == Result::kLiveness) Check();
   report_.trace_hash = world_.trace_hash();
@@ -521,6 +577,7 @@ Report Run::Go() {
   report_.answered = workload_->answered();
   report_.faults = faults_->counts();
   report_.plans = operator_->accepted();
+  report_.given_up = operator_->given_up();
   report_.changes = cluster_->store().changes();
   return report_;
 }
@@ -557,7 +614,7 @@ std::string Describe(const ScenarioOptions& options) {
       options.with_operator
           ? absl::StrCat("; ", c.replicas, " replicas, an operator")
           : "",
-      "; faults:");
+      options.faults.lose_values ? "; values are lost" : "", "; faults:");
   for (size_t i = 0; i < kFaultKinds; ++i) {
     if (options.faults.enabled[i]) {
       absl::StrAppend(&text, " ", FaultName(static_cast<Fault>(i)));

@@ -41,7 +41,8 @@ struct Report {
   uint64_t operations = 0;
   uint64_t answered = 0;
   std::array<uint64_t, kFaultKinds> faults{};
-  uint64_t plans = 0;  // of operators, accepted
+  uint64_t plans = 0;     // of operators, accepted
+  uint64_t given_up = 0;  // values
   SimConfigStore::Changes changes;
 };
 

@@ -47,6 +47,12 @@ class SimConfigStore final : public control::ConfigStore {
     uint64_t stored = 0, left_out = 0, joined = 0, moved = 0;
   };
   const Changes& changes() const { return changes_; }
+  // Some shard's members may lack values that others have.
+  bool lacks_values() const {
+    return state_ &&
+           std::any_of(state_->shards().begin(), state_->shards().end(),
+                       [](const auto& shard) { return shard.lacks_values(); });
+  }
   int servers() const { return state_ ? state_->servers_size() : 0; }
 
  private:

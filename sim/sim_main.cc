@@ -68,6 +68,7 @@ struct Totals {
   std::array<uint64_t, whale::sim::kFaultKinds> faults{};
   whale::sim::SimConfigStore::Changes changes;
   uint64_t plans = 0;
+  uint64_t given_up = 0;
   uint64_t hash = 0;
 
   void Add(const Report& report) {
@@ -82,6 +83,7 @@ struct Totals {
     changes.joined += report.changes.joined;
     changes.moved += report.changes.moved;
     plans += report.plans;
+    given_up += report.given_up;
     hash = hash * 31 + report.trace_hash;
   }
   void Print(double seconds) const {
@@ -97,8 +99,10 @@ struct Totals {
     }
     std::printf(
         "\nchanges %" PRIu64 ", servers left out %" PRIu64 ", taken in %" PRIu64
-        ", primaries moved %" PRIu64 ", operators' requests %" PRIu64 "\n",
-        changes.stored, changes.left_out, changes.joined, changes.moved, plans);
+        ", primaries moved %" PRIu64 ", operators' requests %" PRIu64
+        ", values given up %" PRIu64 "\n",
+        changes.stored, changes.left_out, changes.joined, changes.moved, plans,
+        given_up);
     std::printf("rare:");
     const char* separator = " ";
     whale::RareBranchMark::ForEach(

@@ -213,6 +213,9 @@ void Workload::Finish(size_t number, const OperationResult& result) {
     case absl::StatusCode::kAborted:
       record.answer = Answer::kRefused;
       break;
+    case absl::StatusCode::kDataLoss:
+      record.answer = is_get ? Answer::kLost : Answer::kUnknown;
+      break;
     default:
       record.answer = is_get ? Answer::kRefused : Answer::kUnknown;
   }

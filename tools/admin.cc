@@ -90,14 +90,6 @@ Reply CallMove(control::ClusterClient& client,
   return client.MoveShard(request, flags.timeout);
 }
 
-Reply CallDeclareLost(control::ClusterClient& client,
-                      const std::vector<uint32_t>& numbers,
-                      const Flags& flags) {
-  proto::DeclareLostRequest request;
-  request.set_shard(numbers[0]);
-  return client.DeclareLost(request, flags.timeout);
-}
-
 const std::vector<Simple>& SimpleCommands() {
   using control::ClusterClient;
   static const auto& commands = *new std::vector<Simple>{
@@ -121,10 +113,6 @@ const std::vector<Simple>& SimpleCommands() {
        "Moves a shard's replica to another server",
        {"SHARD", "FROM", "TO"},
        CallMove},
-      {"declare-lost",
-       "Gives up values that no server has any more",
-       {"SHARD"},
-       CallDeclareLost},
   };
   return commands;
 }
@@ -273,6 +261,7 @@ void RegisterAdmin(Program& program) {
   program.Group("admin", "Changes a running cluster");
   for (const Simple& simple : SimpleCommands()) RegisterSimple(program, simple);
   RegisterSetPolicy(program);
+  RegisterDeclareLost(program);
 }
 
 }  // namespace whale::tools

@@ -10,7 +10,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "chain/missing_values.h"
+#include "common/hash.h"
 #include "common/status_macros.h"
+#include "logstore/missing.h"
 #include "tools/cluster_flags.h"
 #include "tools/line_reader.h"
 #include "tools/pool_view.h"
@@ -66,6 +69,24 @@ class Output {
 using Newest =
     std::unordered_map<std::string_view, const logstore::RecordHeader*>;
 
+// What is older than a value that was lost is no key's newest. kUnavailable:
+// one is missing and not given up.
+absl::Status EraseHidden(const chain::MissingValues& missing, ShardId shard,
+                         Newest* newest) {
+  if (missing.missing_count() > 0) {
+    return absl::UnavailableError(absl::StrCat(
+        missing.missing_count(), " values of shard ", shard.value(),
+        " are not in this pool, nor in others of its configuration; bring the "
+        "servers that have them back, or see whale admin declare-lost"));
+  }
+  if (missing.empty()) return absl::OkStatus();
+  std::erase_if(*newest, [&missing](const auto& entry) {
+    return missing.Hiding(HashKey(entry.first), entry.first.size(),
+                          logstore::VersionOf(*entry.second)) != nullptr;
+  });
+  return absl::OkStatus();
+}
+
 absl::Status CollectShard(const PoolView& pool, ShardId shard, Newest* newest) {
   WHALE_ASSIGN_OR_RETURN(
       const ShardView state,
@@ -83,17 +104,26 @@ absl::Status CollectShard(const PoolView& pool, ShardId shard, Newest* newest) {
                      " had not come yet, the first at LSN ", hole.lsn.value(),
                      "; give its primary's pool"));
   }
-  return pool
-      .Walk(shard,
-            [&](Lsn lsn, const logstore::RecordHeader& header) {
-              if (lsn >= state.committed || !logstore::IsKeyed(header)) return;
-              auto& entry = (*newest)[KeyOf(header)];
-              if (entry == nullptr ||
-                  logstore::VersionOf(*entry) <= logstore::VersionOf(header)) {
-                entry = &header;
-              }
-            })
-      .status();
+  chain::MissingValues missing;
+  WHALE_RETURN_IF_ERROR(
+      pool.Walk(shard,
+                [&](Lsn lsn, const logstore::RecordHeader& header) {
+                  if (lsn >= state.committed) return;
+                  if (header.type == logstore::RecordType::kMissing) {
+                    missing.OnMissing(header);
+                  } else if (header.type == logstore::RecordType::kLost) {
+                    missing.OnLost(header);
+                  }
+                  if (!logstore::IsKeyed(header)) return;
+                  missing.OnKeyed(logstore::KeyHashOf(header), header);
+                  auto& entry = (*newest)[KeyOf(header)];
+                  if (entry == nullptr || logstore::VersionOf(*entry) <=
+                                              logstore::VersionOf(header)) {
+                    entry = &header;
+                  }
+                })
+          .status());
+  return EraseHidden(missing, shard, newest);
 }
 
 // Which pool knows the most committed records of a shard; nullptr: none has it.

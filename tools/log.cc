@@ -44,6 +44,10 @@ const char* TypeName(logstore::RecordType type) {
       return "segment-freed";
     case logstore::RecordType::kEpochStart:
       return "epoch-start";
+    case logstore::RecordType::kMissing:
+      return "missing";
+    case logstore::RecordType::kLost:
+      return "lost";
   }
   return "unknown";
 }

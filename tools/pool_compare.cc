@@ -41,6 +41,7 @@ class LogComparison {
     if (lsn >= committed_ || difference_) return;
     const uint64_t bytes = logstore::TransferBytes(header);
     bytes_ += bytes;
+    if (IsMissingInOne(lsn, header)) return;
     if (!segments_.Has(segments_.NumberOf(lsn)) ||
         std::memcmp(&header, segments_.At(lsn), bytes) != 0) {
       difference_ = lsn;
@@ -55,6 +56,16 @@ class LogComparison {
   }
 
  private:
+  // A value that came back too late for its own place.
+  bool IsMissingInOne(Lsn lsn, const logstore::RecordHeader& header) const {
+    if (!segments_.Has(segments_.NumberOf(lsn))) return false;
+    const auto& other =
+        *reinterpret_cast<const logstore::RecordHeader*>(segments_.At(lsn));
+    return other.lsn == header.lsn &&
+           (other.type == logstore::RecordType::kMissing) !=
+               (header.type == logstore::RecordType::kMissing);
+  }
+
   const ShardId shard_;
   const Lsn committed_;
   const uint32_t server_;

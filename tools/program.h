@@ -63,6 +63,7 @@ class Program {
 
 // One per file of this folder.
 void RegisterAdmin(Program& program);
+void RegisterDeclareLost(Program& program);
 void RegisterBenchPersist(Program& program);
 void RegisterBenchYcsb(Program& program);
 void RegisterCas(Program& program);

@@ -182,6 +182,10 @@ void AddShards(const proto::ServerReport& report, Families* families) {
             [](const auto& s) { return s.phase() == proto::SHARD_ACTIVE; });
   per_shard("shard_has_lease", "Whether the lease is valid",
             [](const auto& s) { return s.has_lease(); });
+  per_shard("shard_missing_values", "Committed values that no member has",
+            [](const auto& s) { return s.missing_values(); });
+  per_shard("shard_lost_values", "Values given up by an operator",
+            [](const auto& s) { return s.lost_values(); });
   per_shard("shard_holes", "Ranges whose values are not here",
             [](const auto& s) { return s.holes_size(); });
   per_shard("shard_damaged", "Whether the replica is damaged",

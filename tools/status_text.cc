@@ -191,6 +191,21 @@ Json ShardJson(const proto::ClusterStatus& status,
                  {"min_replicas", policy.min_replicas()}}},
                {"placed", shard.placed()},
                {"replicas", Json::array()}};
+  json["missing_values"] = 0;
+  json["lost_values"] = 0;
+  for (const proto::ShardMissing& missing : status.missing()) {
+    if (missing.shard() != shard.shard()) continue;
+    json["missing_values"] = missing.values();
+    json["lost_values"] = missing.lost_values();
+    json["missing_may_be_at"] = missing.may_be_at();
+    json["missing"] = Json::array();
+    for (const proto::MissingValue& value : missing.first()) {
+      json["missing"].push_back(
+          {{"begin", value.lsn()},
+           {"end", value.lsn() + value.record_bytes()},
+           {"key_hash", absl::StrFormat("%016x", value.key_hash())}});
+    }
+  }
   for (int i = 0; i < shard.members_size(); ++i) {
     json["replicas"].push_back(ReplicaJson(status, shard, i));
   }

@@ -12,6 +12,28 @@ bool IsDelete(const Operation& o) {
   return o.type == OperationType::kDelete || o.type == OperationType::kDeleteIf;
 }
 
+// A key whose newest version was given up may say so, and no other; nor one
+// that was written since.
+std::string CheckLost(const std::vector<const Operation*>& operations,
+                      uint64_t given_up) {
+  for (const Operation* read : operations) {
+    if (read->answer != Answer::kLost) continue;
+    if (given_up == 0) {
+      return absl::StrCat("said to be lost, and nobody gave it up: ",
+                          ToString(*read));
+    }
+    for (const Operation* o : operations) {
+      if (o->type == OperationType::kGet || o->answer != Answer::kOk ||
+          o->version <= given_up || o->answered >= read->invoked) {
+        continue;
+      }
+      return absl::StrCat("said to be lost: ", ToString(*read), "; but after ",
+                          given_up, " was given up: ", ToString(*o));
+    }
+  }
+  return "";
+}
+
 std::string CheckKey(const std::vector<const Operation*>& operations) {
   const Operation* newest = nullptr;
   bool may_be_deleted = false;
@@ -43,6 +65,9 @@ std::string CheckKey(const std::vector<const Operation*>& operations) {
 Verdict CheckDurability(const History& history) {
   for (const auto& [key, operations] : history.ByKey()) {
     std::string problem = CheckKey(operations);
+    if (problem.empty()) {
+      problem = CheckLost(operations, history.NewestGivenUp(key));
+    }
     if (!problem.empty()) return {problem};
   }
   return {};

@@ -32,6 +32,8 @@ const char* AnswerName(Answer answer) {
       return "not found";
     case Answer::kCompareFailed:
       return "compare failed";
+    case Answer::kLost:
+      return "lost";
     case Answer::kRefused:
       return "refused";
     case Answer::kUnknown:

@@ -9,6 +9,7 @@
 #ifndef WHALE_SIM_CHECKERS_HISTORY_H_
 #define WHALE_SIM_CHECKERS_HISTORY_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -30,6 +31,7 @@ enum class Answer : uint8_t {
   kNotFound,       // gets and deletes: the key is absent; nothing changed
   kCompareFailed,  // `version` is the key's (0: absent); nothing changed
   kRefused,        // nothing happened
+  kLost,           // gets: the value was lost and given up
   kUnknown,        // no answer: may take effect at any time, or never
 };
 
@@ -66,11 +68,24 @@ class History {
   Operation& at(size_t number) { return operations_[number]; }
   const std::vector<Operation>& operations() const { return operations_; }
 
+  // The operator gave up this version of the key, and may have given up it in
+  // vain.
+  void GiveUp(const std::string& key, uint64_t version) {
+    uint64_t& newest = given_up_[key];
+    newest = std::max(newest, version);
+  }
+  // The newest version that was given up; 0: none.
+  uint64_t NewestGivenUp(const std::string& key) const {
+    const auto it = given_up_.find(key);
+    return it == given_up_.end() ? 0 : it->second;
+  }
+
   // Operations of each key, in order of invocation.
   std::map<std::string, std::vector<const Operation*>> ByKey() const;
 
  private:
   std::vector<Operation> operations_;
+  std::map<std::string, uint64_t> given_up_;
 };
 
 // What a checker says: empty `problem` means that it found none.

@@ -181,7 +181,7 @@ void KeySearch::AddSteps() {
     const bool no_effect =
         o->answer == Answer::kNotFound || o->answer == Answer::kCompareFailed;
     if (o->type != OperationType::kGet && !no_effect &&
-        o->answer != Answer::kRefused) {
+        o->answer != Answer::kRefused && o->answer != Answer::kLost) {
       AddWrite(i);
       continue;
     }

@@ -72,6 +72,12 @@ TEST_F(Admin, ChangesTheClusterUnderLoad) {
   Refused({"set-policy", "--mirrors", "2", "--shards", "0", "--if-epoch", "77"},
           "the request is for epoch 77");
 
+  Refused({"declare-lost", "9"}, "there is no shard 9");
+  const CommandResult lost =
+      cluster_.Whale({"admin", "declare-lost", "0", "--confirm"});
+  EXPECT_EQ(lost.exit_code, 0);
+  EXPECT_THAT(lost.output, HasSubstr("shard 0 lacks no values"));
+
   ASSERT_EQ(cluster_.Whale({"admin", "add-server", "4"}).exit_code, 0);
   const auto fourth = cluster_.StartServer(4);
   Done({"add-server", "4"});

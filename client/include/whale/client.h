@@ -23,7 +23,9 @@
 //   kDeadlineExceeded    reads: no answer in time. Writes: the outcome is
 //                        unknown, the write may have been carried out or may
 //                        still be; read the key to learn it
-//   kDataLoss            the key's value is lost; tell the operator
+//   kDataLoss            the key's value was lost with a server and the
+//                        operator has given it up; a put or delete of the key
+//                        ends that
 //
 // Thread-safety: a client belongs to one thread at a time; open one per
 // thread. Ownership: arguments are copied before a call returns. Progress:

@@ -1,0 +1,185 @@
+// A server dies with the only copies of acknowledged values: what the others
+// then answer, how the values come back, and how they are given up (protocol,
+// section 8, "Holes that stay").
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "common/hash.h"
+#include "sim/cluster.h"
+
+namespace whale::sim {
+namespace {
+
+using client::OperationType;
+
+constexpr uint64_t kValueBytes = 30 << 10;
+constexpr uint64_t kMostSeeds = 200;
+
+class HolesTest : public ::testing::Test {
+ protected:
+  HolesTest() {
+    // The first that loses something: a value is on its way to the chain for
+    // a moment only.
+    for (uint64_t seed = 1; seed <= kMostSeeds && primary_ == 0; ++seed) {
+      if (!LoseValue(seed)) primary_ = 0;
+    }
+    EXPECT_NE(primary_, 0u) << "no seed loses a value";
+  }
+
+  // The primary dies when a put of "key" is acknowledged; true: nobody else has
+  // the value.
+  bool LoseValue(uint64_t seed) {
+    client_.reset();
+    cluster_.reset();
+    ClusterSetup setup;
+    setup.shards = 1;
+    setup.mirrors = 0;
+    setup.by_value_max_bytes = 0;
+    setup.lease_us = 100'000;
+    setup.network.slow_land_chance = 0.3;
+    setup.network.slow_land_delay_ns = 5 * kMillisecond;
+    world_ = std::make_unique<World>(seed);
+    cluster_ = std::make_unique<Cluster>(world_.get(), setup);
+    cluster_->coordinator().Start();
+    for (size_t i = 0; i < setup.Replicas(); ++i) cluster_->StartServer(i);
+    client_ = cluster_->AddClient();
+    EXPECT_TRUE(Put("key", "old").ok());
+    EXPECT_TRUE(Put("other", "here").ok());
+    Run(kSecond);
+    primary_ = cluster_->coordinator().map()->shards(0).members(0);
+    EXPECT_TRUE(Put("key", std::string(kValueBytes, 'n')).ok());
+    cluster_->CrashServer(primary_ - 1, false);
+    Run(2 * kSecond);
+    return Missing().values() == 1;
+  }
+
+  client::OperationResult Do(OperationType type, const std::string& key,
+                             const std::string& value,
+                             uint64_t expected_version = 0) {
+    std::optional<client::OperationResult> result;
+    client_->Submit({.type = type,
+                     .key = key,
+                     .value = value,
+                     .expected_version = expected_version,
+                     .timeout_ns = 500 * kMillisecond},
+                    [&result](client::OperationResult answer) {
+                      result = std::move(answer);
+                    });
+    while (!result) {
+      if (!world_->RunOne(world_->now_ns() + kSecond)) break;
+    }
+    return result ? *std::move(result) : client::OperationResult{};
+  }
+  absl::Status Put(const std::string& key, const std::string& value) {
+    return Do(OperationType::kPut, key, value).status;
+  }
+  absl::StatusOr<std::string> Get(const std::string& key) {
+    client::OperationResult result = Do(OperationType::kGet, key, "");
+    if (!result.status.ok()) return result.status;
+    return result.value;
+  }
+  void Run(int64_t for_ns) { world_->RunUntil(world_->now_ns() + for_ns); }
+
+  proto::ShardMissing Missing() {
+    const auto status = cluster_->coordinator().Status();
+    if (!status || status->missing().empty()) return {};
+    return status->missing(0);
+  }
+  void GiveUp() {
+    proto::DeclareLostRequest request;
+    const proto::ShardMissing missing = Missing();
+    for (const proto::MissingValue& value : missing.first()) {
+      request.add_lsns(value.lsn());
+    }
+    EXPECT_TRUE(cluster_->coordinator().DeclareLost(request));
+    Run(kSecond);
+  }
+  void Return() {
+    cluster_->StartServer(primary_ - 1);
+    Run(3 * kSecond);
+  }
+  // With all servers dead at once, in between.
+  void RestartOthers() {
+    for (size_t i = 0; i < cluster_->server_count(); ++i) {
+      if (i != primary_ - 1) cluster_->CrashServer(i, false);
+    }
+    for (size_t i = 0; i < cluster_->server_count(); ++i) {
+      if (i != primary_ - 1) cluster_->StartServer(i);
+    }
+    Run(3 * kSecond);
+  }
+
+  std::unique_ptr<World> world_;
+  std::unique_ptr<Cluster> cluster_;
+  std::shared_ptr<ClientNode> client_;
+  uint32_t primary_ = 0;
+};
+
+TEST_F(HolesTest, ItsKeyIsUnavailableAndNamedAndOthersAreServed) {
+  EXPECT_EQ(Get("key").status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Get("other").value(), "here");
+  EXPECT_TRUE(Put("other", "newer").ok());
+  const proto::ShardMissing missing = Missing();
+  ASSERT_EQ(missing.first_size(), 1);
+  EXPECT_EQ(missing.first(0).key_hash(), HashKey("key"));
+  ASSERT_EQ(missing.may_be_at_size(), 1);
+  EXPECT_EQ(missing.may_be_at(0), primary_);
+  EXPECT_NE(cluster_->coordinator().Warnings().find("lacks 1 committed values"),
+            std::string::npos);
+  // Neither is a condition decided on what is older.
+  EXPECT_EQ(Do(OperationType::kCompareAndPut, "key", "x", 0).status.code(),
+            absl::StatusCode::kUnavailable);
+}
+
+TEST_F(HolesTest, AValueIsBackWithItsPool) {
+  RestartOthers();
+  EXPECT_EQ(Get("key").status().code(), absl::StatusCode::kUnavailable);
+  Return();
+  EXPECT_EQ(Get("key").value(), std::string(kValueBytes, 'n'));
+  EXPECT_EQ(Missing().values(), 0u);
+  EXPECT_FALSE(cluster_->store().lacks_values());
+}
+
+TEST_F(HolesTest, WhatIsWrittenSinceStands) {
+  EXPECT_TRUE(Put("key", "newer").ok());
+  EXPECT_EQ(Get("key").value(), "newer");
+  Return();
+  EXPECT_EQ(Get("key").value(), "newer");
+  EXPECT_FALSE(cluster_->store().lacks_values());
+}
+
+TEST_F(HolesTest, WhatIsGivenUpStaysLostUntilItIsWritten) {
+  GiveUp();
+  EXPECT_EQ(Missing().values(), 0u);
+  EXPECT_EQ(Missing().lost_values(), 1u);
+  EXPECT_EQ(Get("key").status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(Get("other").value(), "here");
+  EXPECT_FALSE(cluster_->store().lacks_values());
+  RestartOthers();
+  EXPECT_EQ(Get("key").status().code(), absl::StatusCode::kDataLoss);
+  // Even where it is.
+  Return();
+  EXPECT_EQ(Get("key").status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_TRUE(Put("key", "anew").ok());
+  EXPECT_EQ(Get("key").value(), "anew");
+  Run(kSecond);
+  EXPECT_EQ(Missing().lost_values(), 0u);
+}
+
+TEST_F(HolesTest, NothingIsGivenUpThatIsNotMissing) {
+  proto::DeclareLostRequest request;
+  EXPECT_FALSE(cluster_->coordinator().DeclareLost(request));
+  request.add_lsns(Missing().first(0).lsn() + 16);
+  EXPECT_TRUE(cluster_->coordinator().DeclareLost(request));
+  request.set_shard(7);
+  EXPECT_FALSE(cluster_->coordinator().DeclareLost(request));
+  Run(kSecond);
+  EXPECT_EQ(Missing().values(), 1u);
+  EXPECT_EQ(Missing().lost_values(), 0u);
+}
+
+}  // namespace
+}  // namespace whale::sim
