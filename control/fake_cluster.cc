@@ -313,6 +313,9 @@ void FakeCluster::CheckStore(const proto::StoredState& next) {
     configuration.clear_reserved_members();
     configuration.clear_next_policy();
     configuration.clear_placed();
+    configuration.clear_lacks_values();
+    configuration.clear_missing_at();
+    configuration.clear_declared_lost();
     configuration.mutable_policy()->clear_copy_bytes_per_second();
     const std::string text = configuration.SerializeAsString();
     const auto [it, first] =

@@ -167,14 +167,22 @@ bool Refill::AppendOwn(const proto::ShardDirective& wanted,
   bool busy = false;
   for (const proto::MissingValue& value : wanted.missing()) {
     const Lsn lsn(value.lsn());
-    if (state_->missing.At(value.lsn()) != nullptr || !Has(value)) continue;
+    if (state_->missing.At(value.lsn()) != nullptr ||
+        !state_->log.HasSegment(state_->log.SegmentOf(lsn))) {
+      continue;
+    }
+    // Checked below: what costs most comes last.
     const logstore::RecordHeader& header = state_->log.HeaderAt(lsn);
+    if (!state_->log.segments().Belongs(lsn, header, state_->history) ||
+        !logstore::IsKeyed(header)) {
+      continue;
+    }
     const uint64_t hash = logstore::KeyHashOf(header);
     const logstore::RecordHeader* newest =
         chain::FindOrdered(*state_, hash, logstore::KeyOf(header));
     // Superseded, or done already.
     if (newest == nullptr || newest->lsn != value.lsn() ||
-        IsOrdered(hash, value.lsn())) {
+        IsOrdered(hash, value.lsn()) || !Has(value)) {
       continue;
     }
     if (!primary->Relocate(header)) {
