@@ -15,6 +15,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "common/prng.h"
@@ -41,7 +42,8 @@ bool Contains(const std::string& text, const std::string& what) {
 // A cluster under load, and what is done to it.
 class Failover {
  public:
-  Failover() : cluster_({"--lease", "500ms"}) {}
+  explicit Failover(std::vector<std::string> policy = {"--lease", "500ms"})
+      : cluster_(std::move(policy)) {}
 
   Cluster& cluster() { return cluster_; }
   Client& client() { return *client_; }
@@ -82,7 +84,8 @@ class Failover {
           const CommandResult result = cluster_.Whale({"status"});
           status = result.output;
           return result.exit_code == 0 && !Contains(status, "not served") &&
-                 !Contains(status, " of 3 replicas");
+                 !Contains(status, " of 3 replicas") &&
+                 !Contains(status, " committed values");
         },
         kTimeoutMs))
         << status;
@@ -117,6 +120,19 @@ class Failover {
 TEST(Failover, AnyServerMayBeKilledAndComeBack) {
   Failover run;
   ASSERT_NO_FATAL_FAILURE(run.StartLoad(11));
+  for (size_t i = 0; i < kReplicas; ++i) {
+    ASSERT_NO_FATAL_FAILURE(run.KillForLong("serve", i));
+    ASSERT_NO_FATAL_FAILURE(run.AwaitWhole());
+  }
+  run.CheckAndStop();
+}
+
+// Values may be in the pool of the one that was killed, and in no other: they
+// come back with it.
+TEST(Failover, WithoutMirrorsTheOthersGoOnToo) {
+  Failover run(
+      {"--lease", "500ms", "--mirrors", "0", "--by-value-max-bytes", "64"});
+  ASSERT_NO_FATAL_FAILURE(run.StartLoad(14));
   for (size_t i = 0; i < kReplicas; ++i) {
     ASSERT_NO_FATAL_FAILURE(run.KillForLong("serve", i));
     ASSERT_NO_FATAL_FAILURE(run.AwaitWhole());
