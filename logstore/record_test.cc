@@ -105,7 +105,11 @@ TEST(RecordTest, LimitsOfLengths) {
   EXPECT_FALSE(well_formed(RecordType::kEpochStart, 0, 0));
   EXPECT_TRUE(well_formed(RecordType::kSessionOpen, 0, 0));
   EXPECT_FALSE(well_formed(static_cast<RecordType>(0), 1, 1));
-  EXPECT_FALSE(well_formed(static_cast<RecordType>(10), 1, 1));
+  EXPECT_TRUE(well_formed(RecordType::kMissing, 1, 0));
+  EXPECT_FALSE(well_formed(RecordType::kMissing, 0, 16));
+  EXPECT_TRUE(well_formed(RecordType::kLost, 0, 16));
+  EXPECT_FALSE(well_formed(RecordType::kLost, 0, 0));
+  EXPECT_FALSE(well_formed(static_cast<RecordType>(12), 1, 1));
 }
 
 TEST(RecordTest, VersionOutlivesRelocation) {
