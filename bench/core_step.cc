@@ -281,6 +281,7 @@ class Cluster final : private primary::OrderingEffects,
   void Refuse(const primary::Write&, wire::Result, wire::Reason) override {
     WHALE_CHECK(false);
   }
+  bool OthersMayLack(Lsn) const override { return false; }
   void StartPull(const primary::Write&, Lsn, std::byte*) override {
     WHALE_CHECK(false);
   }

@@ -258,6 +258,22 @@ TEST_F(ReplicaStateTest,
   EXPECT_EQ(state_.backup_log.durable(), log().end());
 }
 
+// As a restart, or a learner's copy, finds it.
+TEST_F(ReplicaStateTest, AMissingRecordHidesTheOlderValueBeforeItIsApplied) {
+  PutByValue("key", "old");
+  Commit();
+  PutByMetadata("other", "comes later");
+  const Lsn lsn = memory_.Append(kEpoch, "key", "new");
+  const logstore::MissingRecord record =
+      logstore::MakeMissing(log().HeaderAt(lsn), HashKey("key"));
+  std::memcpy(log().At(lsn), &record, sizeof(record));
+  state_.Learn(lsn, record.header, record.body.hash, true);
+  Commit();
+  EXPECT_EQ(state_.missing.missing_count(), 0u) << "a hole is before it";
+  EXPECT_EQ(FindVisible(state_, HashKey("key"), "key", log().end(), true).kind,
+            Kind::kMissing);
+}
+
 TEST_F(ReplicaStateTest, ALaterWriteOfTheKeyIsSeenInSpiteOfAMissingValue) {
   const Lsn hole = PutByMetadata("key", "lost");
   PlaceMissing(hole);

@@ -32,8 +32,10 @@ std::map<uint64_t, proto::MissingValue> ShardMachine::MissingValues(
     for (const proto::MissingValue& value : report->missing()) {
       values.emplace(value.lsn(), value);
     }
-    *complete &= static_cast<uint64_t>(report->missing_size()) ==
-                 report->missing_values();
+    // What is not applied yet may be a missing record.
+    *complete &= report->applied() >= stored.committed() &&
+                 static_cast<uint64_t>(report->missing_size()) ==
+                     report->missing_values();
   }
   return values;
 }

@@ -93,6 +93,9 @@ bool FakeServer::ObeyShard(const proto::ShardDirective& directive) {
       if (epoch < own.ended_epoch()) break;  // an old directive
       Adopt(directive, &own);
       if (directive.step() == proto::STEP_ACTIVATE) {
+        if (own.phase() != proto::SHARD_ACTIVE) {
+          own.set_applied(directive.start());
+        }
         own.set_phase(proto::SHARD_ACTIVE);
       }
       break;

@@ -111,6 +111,16 @@ TEST_F(MissingTest, AListThatIsNotWholeIsSaidNotToBe) {
   EXPECT_EQ(Status().missing(0).values(), 5000u);
 }
 
+TEST_F(MissingTest, WhoHasNotAppliedAllMayHaveMore) {
+  cluster_.server(3).shard(0).set_applied(kMissing);
+  NothingIsMissing();
+  EXPECT_TRUE(cluster_.stored_shard(0).lacks_values());
+  EXPECT_FALSE(cluster_.directive(2, 0).missing_is_complete());
+  cluster_.server(3).shard(0).set_applied(cluster_.stored_shard(0).start());
+  cluster_.Rounds(2);
+  EXPECT_FALSE(cluster_.stored_shard(0).lacks_values());
+}
+
 TEST_F(MissingTest, WhatIsGivenUpIsStoredAndForgottenWhenItIsDone) {
   EXPECT_THAT(*DeclareLost({kMissing, kMissing + 16}),
               HasSubstr("1 values of shard 0 are given up"));

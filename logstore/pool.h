@@ -30,7 +30,7 @@ namespace whale::logstore {
 
 using Uuid = std::array<uint8_t, 16>;
 
-inline constexpr uint32_t kFormatVersion = 1;
+inline constexpr uint32_t kFormatVersion = 2;
 inline constexpr size_t kCellBytes = 64;
 inline constexpr size_t kMaxBackups = 15;
 

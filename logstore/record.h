@@ -13,11 +13,11 @@
 // All integers little-endian. The checksum is CRC-32C over bytes 4 .. 47 of
 // the header, then key, then value (not the padding). A pad's body is neither
 // sent nor checksummed. Relocated records carry the original version in
-// `session` and the old LSN in `request`. A `missing` record stands in the place
-// of one whose value no member has: all its header but type and checksum is that
-// record's, and so is its length; MissingBody lies where the key would, the rest
-// is neither sent nor checksummed. A `lost` record carries the version of the
-// value that was given up in `session`.
+// `session` and the old LSN in `request`. A `missing` record stands in the
+// place of one whose value no member has: all its header but type and checksum
+// is that record's, and so is its length; MissingBody lies where the key would,
+// the rest is neither sent nor checksummed. A `lost` record carries the version
+// of the value that was given up in `session`.
 #ifndef WHALE_LOGSTORE_RECORD_H_
 #define WHALE_LOGSTORE_RECORD_H_
 

@@ -24,7 +24,7 @@ namespace whale::metadata_mcast {
 struct PendingRecord {
   Lsn lsn;
   uint64_t version = 0;
-  uint64_t hash = 0;          // of the key; unused if the record has none
+  uint64_t hash = 0;          // of the key; unused if it is about none
   uint64_t record_bytes = 0;  // in the log
   uint32_t value_bytes = 0;
   uint16_t key_bytes = 0;
@@ -35,10 +35,18 @@ struct PendingRecord {
   // What a header says; `hash` is 0 for a record without a key.
   static PendingRecord Of(const logstore::RecordHeader& header, uint64_t hash,
                           bool has_value);
+  // It says something about a key, also that its value is missing or lost.
   bool keyed() const {
-    return type == logstore::RecordType::kPut ||
-           type == logstore::RecordType::kDelete ||
-           type == logstore::RecordType::kRelocated;
+    switch (type) {
+      case logstore::RecordType::kPut:
+      case logstore::RecordType::kDelete:
+      case logstore::RecordType::kRelocated:
+      case logstore::RecordType::kMissing:
+      case logstore::RecordType::kLost:
+        return true;
+      default:
+        return false;
+    }
   }
   Lsn end() const { return lsn + record_bytes; }
 };

@@ -136,17 +136,25 @@ void Learner::StartRead() {
   if (reading_) CountRead(read_end_ - at());
 }
 
+// The primary is gone, or has a new connection: where its segments lie is asked
+// again.
+void Learner::AskAnew() {
+  RareBranch<"learn: primary is gone in the middle of a copy">();
+  segments_ = {};
+  ask_at_ns_ = context_->now_ns + kAskNs;
+}
+
+void Learner::OnConnectionLost(fabric::ConnectionId connection) {
+  if (!reading_ || connection != link_.connection()) return;
+  reading_ = false;
+  AskAnew();
+}
+
 void Learner::OnCompletion(const fabric::Event& event) {
+  if (!reading_ || event.connection != link_.connection()) return;
   reading_ = false;
   if (stopped_) return;
-  if (event.outcome != fabric::Outcome::kOk) {
-    // The primary is gone, or has a new connection: where its segments lie is
-    // asked again.
-    RareBranch<"learn: primary is gone in the middle of a copy">();
-    segments_ = {};
-    ask_at_ns_ = context_->now_ns + kAskNs;
-    return;
-  }
+  if (event.outcome != fabric::Outcome::kOk) return AskAnew();
   if (LearnUpTo(read_end_)) {
     read_bytes_ = kReadBytes;
   } else if (read_end_ < limit_ &&

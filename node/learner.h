@@ -39,6 +39,8 @@ class Learner {
   void OnSegmentGrants(std::span<const wire::SegmentGrantEntry> grants);
   void OnCopyLimit(const wire::CopyLimit& message);
   void OnCompletion(const fabric::Event& event);
+  // What was in flight there does not complete.
+  void OnConnectionLost(fabric::ConnectionId connection);
 
   // True if there was anything to do.
   bool Turn();
@@ -58,6 +60,7 @@ class Learner {
   void CountRead(uint64_t bytes);
   void Ask();
   void StartRead();
+  void AskAnew();
   // Learns what lies whole from at() up to `end`. False: nothing does.
   bool LearnUpTo(Lsn end);
 

@@ -20,7 +20,8 @@ constexpr int64_t kWakeEveryNs = 200'000;
 
 PrimaryRole::PrimaryRole(Context* context, Peers* peers, Answers* answers,
                          ReadGate* gate, chain::ReplicaState* state,
-                         Landing* landing, const Configuration& configuration)
+                         Landing* landing, const Configuration& configuration,
+                         const proto::ShardDirective* directive)
     : context_(context),
       peers_(peers),
       answers_(answers),
@@ -28,6 +29,7 @@ PrimaryRole::PrimaryRole(Context* context, Peers* peers, Answers* answers,
       state_(state),
       landing_(landing),
       configuration_(configuration),
+      directive_(directive),
       committer_(state,
                  {.epoch = configuration.epoch,
                   .committed_start = configuration.committed_start,
@@ -126,6 +128,15 @@ void PrimaryRole::AnswerWhenCommitted(const primary::WaitingReply& reply) {
 void PrimaryRole::Refuse(const primary::Write& write, wire::Result result,
                          wire::Reason reason) {
   answers_->Refuse(write.connection, write.type, write.tag, result, reason);
+}
+
+bool PrimaryRole::OthersMayLack(Lsn lsn) const {
+  if (!directive_->lacks_values()) return false;
+  return !directive_->missing_is_complete() ||
+         std::any_of(directive_->missing().begin(), directive_->missing().end(),
+                     [lsn](const proto::MissingValue& value) {
+                       return value.lsn() == lsn.value();
+                     });
 }
 
 void PrimaryRole::StartPull(const primary::Write& write, Lsn lsn,

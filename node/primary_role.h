@@ -27,6 +27,7 @@
 #include "node/read_gate.h"
 #include "primary/committer.h"
 #include "primary/ordering.h"
+#include "proto/control.pb.h"
 #include "proto/peer_messages.h"
 
 namespace whale::node {
@@ -34,10 +35,12 @@ namespace whale::node {
 class PrimaryRole final : private primary::OrderingEffects,
                           private primary::CommitEffects {
  public:
-  // REQUIRES: the connections to all members are up.
+  // REQUIRES: the connections to all members are up. `directive`, the newest,
+  // outlives it: it lists which values members lack.
   PrimaryRole(Context* context, Peers* peers, Answers* answers, ReadGate* gate,
               chain::ReplicaState* state, Landing* landing,
-              const Configuration& configuration);
+              const Configuration& configuration,
+              const proto::ShardDirective* directive);
 
   // --- Clients ---
   void Submit(const primary::Write& write);
@@ -115,6 +118,7 @@ class PrimaryRole final : private primary::OrderingEffects,
   void Refuse(const primary::Write& write, wire::Result result,
               wire::Reason reason) override;
   void StartPull(const primary::Write& write, Lsn lsn, std::byte* to) override;
+  bool OthersMayLack(Lsn lsn) const override;
   // primary::CommitEffects
   void Answer(const primary::WaitingReply& reply) override;
 
@@ -153,6 +157,7 @@ class PrimaryRole final : private primary::OrderingEffects,
   chain::ReplicaState* const state_;
   Landing* const landing_;
   const Configuration configuration_;
+  const proto::ShardDirective* const directive_;
 
   primary::Committer committer_;
   primary::Ordering ordering_;

@@ -16,6 +16,9 @@ constexpr int kOffersAtATime = 64;
 constexpr size_t kMaxOffers = 256;
 static_assert(kOffersAtATime <= wire::kMaxGrantsPerMessage);
 constexpr int64_t kTryAgainNs = 5'000'000;
+// How often the primary goes through what is listed: that may be long, and
+// remain so until a pool comes back.
+constexpr int64_t kLookNs = 5'000'000;
 
 }  // namespace
 
@@ -124,13 +127,21 @@ bool Refill::StartRead() {
             .cookie = cookie.Encode()};
     return size_t{1};
   });
-  if (posted) reading_ = offer.lsn;
+  if (posted) {
+    reading_ = offer.lsn;
+    reading_from_ = peer->out_delivery;
+  }
   return true;
 }
 
 void Refill::OnCompletion(const fabric::Event& event) {
-  if (event.outcome == fabric::Outcome::kOk && reading_) fetched_ = reading_;
+  if (!reading_ || event.connection != reading_from_) return;
+  if (event.outcome == fabric::Outcome::kOk) fetched_ = reading_;
   reading_.reset();
+}
+
+void Refill::OnConnectionLost(fabric::ConnectionId connection) {
+  if (connection == reading_from_) reading_.reset();
 }
 
 void Refill::Forget() {
@@ -217,6 +228,8 @@ bool Refill::Turn(const proto::ShardDirective& wanted, PrimaryRole* primary) {
   if (!primary->open() || context_->now_ns < next_try_ns_) return false;
   bool busy = AppendFetched(primary);
   busy |= StartRead();
+  if (context_->now_ns < look_at_ns_) return busy;
+  look_at_ns_ = context_->now_ns + kLookNs;
   busy |= AppendOwn(wanted, primary);
   busy |= AppendLost(wanted, primary);
   return busy;

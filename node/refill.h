@@ -44,6 +44,8 @@ class Refill {
   // True if there was anything to do.
   bool Turn(const proto::ShardDirective& wanted, PrimaryRole* primary);
   void OnCompletion(const fabric::Event& event);
+  // What was in flight there does not complete.
+  void OnConnectionLost(fabric::ConnectionId connection);
   // The epoch is over.
   void Forget();
 
@@ -76,8 +78,10 @@ class Refill {
   int64_t offer_at_ns_ = 0;
   std::deque<Offered> offers_;
   std::optional<Lsn> reading_;
+  fabric::ConnectionId reading_from_;
   std::optional<Lsn> fetched_;  // lies in the landing place
   int64_t next_try_ns_ = 0;     // after the log had no room
+  int64_t look_at_ns_ = 0;
 };
 
 }  // namespace whale::node

@@ -337,6 +337,8 @@ void Replica::OnConnectionLost(fabric::ConnectionId connection) {
   if (primary_) primary_->OnConnectionLost(connection);
   if (backup_) backup_->OnConnectionLost(connection);
   if (reads_) reads_->OnConnectionLost(connection);
+  if (learner_) learner_->OnConnectionLost(connection);
+  refill_->OnConnectionLost(connection);
 }
 
 void Replica::CollectBroken(std::vector<ServerId>* broken) const {

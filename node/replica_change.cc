@@ -273,7 +273,7 @@ bool Replica::Activate() {
     }
     primary_ = std::make_unique<PrimaryRole>(
         context_, peers_, &answers_, static_cast<ReadGate*>(this), &state_,
-        landing_.get(), configuration);
+        landing_.get(), configuration, &wanted_);
     confirm_ = std::make_unique<EpochConfirm>(context_, shard_, landing_.get(),
                                               primary_.get(), configuration);
   } else {

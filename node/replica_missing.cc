@@ -36,7 +36,7 @@ bool Replica::PlaceMissing(const Configuration& configuration) {
   }
   // What is not committed is never given up: the cut lies below it.
   const bool known =
-      records.size() == state_.backup_log.hole_count() &&
+      !records.empty() && records.size() == state_.backup_log.hole_count() &&
       std::prev(records.end())->first < configuration.committed_start;
   if (!known) {
     note_ = absl::StrCat(

@@ -158,11 +158,17 @@ bool Ordering::AnswerKnown(const Write& write) {
         wire::Reason::kHole);
     return true;
   }
+  const bool is_earlier = known.lsn < options_.start;
+  if (is_earlier && effects_->OthersMayLack(known.lsn)) {
+    RareBranch<"order: request is known, others may lack its value">();
+    effects_->Refuse(write, wire::Result::kEpochEnded, wire::Reason::kHole);
+    return true;
+  }
   // A retry attaches to its record, committed or not.
   WaitingReply reply = ReplyTo(write);
   reply.version = known.lsn.value();
   reply.after = known.lsn;
-  reply.needs_copies = known.lsn < options_.start;
+  reply.needs_copies = is_earlier;
   effects_->AnswerWhenCommitted(reply);
   return true;
 }

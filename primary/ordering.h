@@ -31,6 +31,9 @@ class OrderingEffects {
                       wire::Reason reason) = 0;
   // READ the value from the client's memory to `to`; then call FinishPull.
   virtual void StartPull(const Write& write, Lsn lsn, std::byte* to) = 0;
+  // Whether the log of some member may have a missing record in the place of
+  // this value, which is below T, and nothing that settles it yet.
+  virtual bool OthersMayLack(Lsn lsn) const = 0;
 };
 
 struct OrderingOptions {

@@ -114,6 +114,7 @@ class OrderingTest : public testing::Test, public OrderingEffects {
   void Refuse(const Write& write, Result result, Reason reason) override {
     refusals_.push_back({write.tag, result, reason});
   }
+  bool OthersMayLack(Lsn lsn) const override { return lsn == lacked_; }
   void StartPull(const Write& write, Lsn lsn, std::byte* to) override {
     pulls_.push_back(lsn);
     EXPECT_EQ(to, state_.log.ValueAddress(lsn));
@@ -127,6 +128,7 @@ class OrderingTest : public testing::Test, public OrderingEffects {
   std::vector<Lsn> pulls_;
   uint64_t requests_ = 0;
   Lsn missing_;
+  std::optional<Lsn> lacked_;  // by others
   alignas(16) std::array<std::byte, 128> original_{};
 };
 
@@ -208,6 +210,21 @@ TEST_F(OrderingTest, ARetryOfAnEarlierEpochsRecordNeedsCopies) {
   Restart(state_.log.end());
   ordering_->Submit(write);
   EXPECT_TRUE(LastAnswer().needs_copies);
+}
+
+TEST_F(OrderingTest, ARetryWaitsForTheOthersToHaveItsValue) {
+  const Write write = Request(RequestType::kPut, "k", "v");
+  ordering_->Submit(write);
+  Restart(state_.log.end());
+  lacked_ = Lsn(LastAnswer().version);
+  const size_t answered = answers_.size();
+  ordering_->Submit(write);
+  EXPECT_EQ(
+      refusals_,
+      (std::vector<Refusal>{{write.tag, Result::kEpochEnded, Reason::kHole}}));
+  lacked_.reset();
+  ordering_->Submit(write);
+  EXPECT_EQ(answers_.size(), answered + 1);
 }
 
 TEST_F(OrderingTest, UnknownSessionsAreRefusedNotExecuted) {
@@ -429,7 +446,7 @@ TEST_F(OrderingTest, WhatIsGivenUpIsLostUntilItIsWrittenOrDeleted) {
 }
 
 TEST_F(OrderingTest, WithoutRoomNothingComesBackOrIsGivenUp) {
-  const Write write = MissingPut("key");
+  MissingPut("key");
   const chain::MissingValue value = *state_.missing.At(missing_.value());
   Replicate();
   while (refusals_.empty()) Put("other", std::string(300, 'x'));

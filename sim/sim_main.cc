@@ -97,12 +97,12 @@ struct Totals {
                   whale::sim::FaultName(static_cast<whale::sim::Fault>(i)),
                   faults[i]);
     }
-    std::printf(
-        "\nchanges %" PRIu64 ", servers left out %" PRIu64 ", taken in %" PRIu64
-        ", primaries moved %" PRIu64 ", operators' requests %" PRIu64
-        ", values given up %" PRIu64 "\n",
-        changes.stored, changes.left_out, changes.joined, changes.moved, plans,
-        given_up);
+    std::printf("\nchanges %" PRIu64 ", servers left out %" PRIu64
+                ", taken in %" PRIu64 ", primaries moved %" PRIu64
+                ", operators' requests %" PRIu64 ", values given up %" PRIu64
+                "\n",
+                changes.stored, changes.left_out, changes.joined, changes.moved,
+                plans, given_up);
     std::printf("rare:");
     const char* separator = " ";
     whale::RareBranchMark::ForEach(
