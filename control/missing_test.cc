@@ -113,6 +113,7 @@ TEST_F(MissingTest, AListThatIsNotWholeIsSaidNotToBe) {
 
 TEST_F(MissingTest, WhoHasNotAppliedAllMayHaveMore) {
   cluster_.server(3).shard(0).set_applied(kMissing);
+  cluster_.Rounds(1);
   NothingIsMissing();
   EXPECT_TRUE(cluster_.stored_shard(0).lacks_values());
   EXPECT_FALSE(cluster_.directive(2, 0).missing_is_complete());
