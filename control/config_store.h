@@ -26,7 +26,7 @@
 namespace whale::control {
 
 // StoredState::format_version that this version reads and writes.
-inline constexpr uint32_t kStoredFormatVersion = 3;
+inline constexpr uint32_t kStoredFormatVersion = 4;
 
 class ConfigStore {
  public:
