@@ -2,7 +2,7 @@
 // flight, each recorded in a history file. Started by the tests, several at a
 // time, and killed by some of them.
 //
-//   client_process --cluster HOST:PORT --history FILE --client N --seed S
+//   client_process --cluster HOST:PORT,... --history FILE --client N --seed S
 //                  --operations N --keys K --in-flight D
 //                  [--large-share PERCENT] [--timeout-ms T] [--rate R]
 //                  [--final-replicas R]
@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "common/prng.h"
 #include "tests/process/final_reads.h"
 #include "tests/process/history_file.h"
@@ -283,7 +284,7 @@ int Main(int argc, char** argv) {
   }
   std::signal(SIGTERM, [](int) { stop_requested = 1; });
   ClientOptions client_options;
-  client_options.coordinators = {options.cluster};
+  client_options.coordinators = absl::StrSplit(options.cluster, ',');
   client_options.timeout = absl::Milliseconds(options.timeout_ms);
   client_options.allow_plaintext = true;  // hosts of a test trust each other
   absl::StatusOr<std::unique_ptr<Client>> client;

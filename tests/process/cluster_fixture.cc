@@ -12,6 +12,8 @@
 #include <filesystem>
 #include <system_error>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "common/check.h"
 
 namespace whale::process_test {
@@ -74,8 +76,9 @@ bool HasWord(const std::string& line, const std::string& word) {
 
 }  // namespace
 
-Cluster::Cluster(std::vector<std::string> dev_arguments)
+Cluster::Cluster(std::vector<std::string> dev_arguments, int coordinators)
     : dev_arguments_(std::move(dev_arguments)),
+      coordinators_(coordinators),
       tag_(std::to_string(getpid()) + "-" +
            std::to_string(reinterpret_cast<uintptr_t>(this))),
       shared_memory_before_(ListFolder("/dev/shm")),
@@ -99,7 +102,15 @@ Cluster::~Cluster() {
 }
 
 std::string Cluster::coordinator() const {
-  return "127.0.0.1:" + std::to_string(port_);
+  std::string all;
+  for (int i = 0; i < coordinators_; ++i) {
+    absl::StrAppend(&all, i == 0 ? "" : ",", "127.0.0.1:", port_ + i);
+  }
+  return all;
+}
+
+std::string Cluster::LogOf(const std::string& process) const {
+  return folder_ + "/data/log/" + process;
 }
 
 std::string Cluster::Output() const {
@@ -188,7 +199,7 @@ CommandResult Cluster::Whale(std::vector<std::string> arguments,
 
 std::unique_ptr<Client> Cluster::Connect(absl::Duration timeout) const {
   ClientOptions options;
-  options.coordinators = {coordinator()};
+  options.coordinators = absl::StrSplit(coordinator(), ',');
   options.timeout = timeout;
   absl::StatusOr<std::unique_ptr<Client>> client;
   const bool connected = WaitFor(
@@ -216,7 +227,7 @@ std::unique_ptr<ChildProcess> Cluster::StartServer(uint32_t number) const {
     command.insert(command.end(), {dev_arguments_[i], dev_arguments_[i + 1]});
   }
   return std::make_unique<ChildProcess>(
-      command, tag_, folder_ + "/server-" + std::to_string(number));
+      command, tag_, LogOf("server-" + std::to_string(number)));
 }
 
 std::unique_ptr<ChildProcess> Cluster::StartClient(

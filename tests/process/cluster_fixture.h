@@ -28,21 +28,24 @@ inline constexpr int kStopTimeoutMs = 60'000;
 class Cluster {
  public:
   // `dev_arguments`: further arguments of `whale dev`.
-  explicit Cluster(std::vector<std::string> dev_arguments = {});
+  // `coordinators`: how many there are; those of a derived class may be more
+  // than one.
+  explicit Cluster(std::vector<std::string> dev_arguments = {},
+                   int coordinators = 1);
   // Kills what still runs, removes the folder, reports left-overs.
-  ~Cluster();
+  virtual ~Cluster();
   Cluster(const Cluster&) = delete;
   Cluster& operator=(const Cluster&) = delete;
 
   // Starts `whale dev` and returns once a write was acknowledged. The folder
   // and the ports are the same each time. Fails the test otherwise.
-  void Start();
+  virtual void Start();
   // Only starts `whale dev`.
   void Launch();
   // As Start where it must not succeed: what `whale dev` said in the end.
   CommandResult StartInVain();
   // SIGINT; waits until every process is gone. The exit code of `whale dev`.
-  int Stop();
+  virtual int Stop();
   // kill -9 of every process of the cluster, at once.
   void KillAll();
 
@@ -51,6 +54,8 @@ class Cluster {
   std::vector<pid_t> Pids(const std::string& role) const;
 
   const std::string& folder() const { return folder_; }
+  int port() const { return port_; }
+  // HOST:PORT of all, from port() on, with commas.
   std::string coordinator() const;
   const std::string& tag() const { return tag_; }
   // What the cluster's processes printed so far.
@@ -69,11 +74,16 @@ class Cluster {
   std::unique_ptr<ChildProcess> StartClient(
       std::vector<std::string> arguments) const;
 
+ protected:
+  // Where a process that `whale dev` does not know of prints: part of Output.
+  std::string LogOf(const std::string& process) const;
+
  private:
   std::vector<std::string> DevCommand() const;
   std::vector<pid_t> ServerProcesses() const;
 
   const std::vector<std::string> dev_arguments_;
+  const int coordinators_;
   const std::string tag_;
   const std::vector<std::string> shared_memory_before_;
   const std::string folder_;
