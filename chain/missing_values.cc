@@ -7,7 +7,6 @@
 namespace whale::chain {
 
 using logstore::RecordHeader;
-using logstore::RecordType;
 
 void MissingValues::Count(const MissingValue& value, int by) {
   if (value.superseded) return;
