@@ -20,6 +20,14 @@ namespace {
 // As many records as are applied while memory answers.
 constexpr size_t kFetchAhead = 8;
 
+// Starts fetching what Apply will compare keys with, of the record so many
+// places behind the oldest one.
+void FetchAhead(const ReplicaState& state, size_t places) {
+  if (const PendingRecord* ahead = state.pending.Ahead(places)) {
+    state.index.PrefetchRecord(ahead->hash);
+  }
+}
+
 }  // namespace
 
 ReplicaState::ReplicaState(logstore::Pool* pool, ShardId shard)
@@ -54,10 +62,6 @@ void ReplicaState::Learn(Lsn lsn, const RecordHeader& header, uint64_t hash,
       return;
     default:
       if (!logstore::IsKeyed(header)) return;
-  }
-  if (has_value && pending.empty() && lsn < committed) {
-    ApplyRecord(hash, log.HeaderAt(lsn));
-    return;
   }
   if (!planted_clean.empty()) planted_clean.erase(hash);
   index.Prefetch(hash);  // for Apply, which comes after the whole batch
@@ -98,12 +102,14 @@ void ReplicaState::ApplyRecord(uint64_t hash, const RecordHeader& header) {
 void ReplicaState::Apply() {
   Lsn limit = std::min(committed, backup_log.durable());
   if (Planted(PlantedBug::kEarlyChainValue)) limit = backup_log.durable();
-  while (!pending.empty() && pending.front().lsn < limit) {
-    // The log is larger than the caches: the records whose keys are compared
-    // are fetched while those before them are applied.
-    if (const PendingRecord* ahead = pending.Ahead(kFetchAhead)) {
-      index.PrefetchRecord(ahead->hash);
-    }
+  const auto has_next = [&] {
+    return !pending.empty() && pending.front().lsn < limit;
+  };
+  // The log is larger than the caches: the records whose keys are compared are
+  // fetched while those before them are applied.
+  for (size_t i = 0; i < kFetchAhead && has_next(); ++i) FetchAhead(*this, i);
+  while (has_next()) {
+    FetchAhead(*this, kFetchAhead);
     const PendingRecord& record = pending.front();
     ApplyRecord(record.hash, log.HeaderAt(record.lsn));
     PlantClean(record.hash, PlantedBug::kDirtyBit);

@@ -244,7 +244,7 @@ class Client::Impl {
   std::vector<Call*> free_calls_;
   std::deque<Call*> finished_;
   size_t in_flight_ = 0;
-  AdaptiveSpin spin_{AdaptiveSpin::kMostNs};
+  AdaptiveSpin spin_{&clock_, AdaptiveSpin::kMostNs};
   client::Core core_;  // last: its callbacks know the rest
 };
 

@@ -7,7 +7,7 @@
 namespace whale {
 namespace {
 
-// An offer that nobody takes, and a look, take less; one that is taken more.
+// An offer that nobody takes takes less, one that is taken more.
 constexpr int64_t kSwitchNs = 1'500;
 // A round trip to a server that is awake takes less.
 constexpr int64_t kKeepNs = 3'000;
@@ -27,15 +27,12 @@ void Pause() {
 }  // namespace
 
 void AdaptiveSpin::OnWork(int64_t now_ns) {
-  JudgeOffer(now_ns);
   if (slept_) Adapt(now_ns - idle_since_ns_);
   slept_ = false;
   idle_ = false;
 }
 
 bool AdaptiveSpin::KeepLooking(int64_t now_ns) {
-  if (offered_ns_ != 0) crowded_ = now_ns - offered_ns_ >= kSwitchNs;
-  JudgeOffer(now_ns);
   if (!idle_) {
     idle_ = true;
     idle_since_ns_ = now_ns;
@@ -47,19 +44,18 @@ bool AdaptiveSpin::KeepLooking(int64_t now_ns) {
     return true;
   }
   if (now_ns < no_offer_until_ns_) return false;
-  offered_ns_ = now_ns;
-  sched_yield();
+  Offer(now_ns);
   return true;
 }
 
-void AdaptiveSpin::JudgeOffer(int64_t now_ns) {
-  const bool lost_slice =
-      offered_ns_ != 0 && now_ns - offered_ns_ >= kTimeSliceNs;
-  offered_ns_ = 0;
-  if (!lost_slice) return;
-  lost_slices_ = now_ns - lost_slice_ns_ < kStreakNs ? lost_slices_ + 1 : 1;
-  lost_slice_ns_ = now_ns;
-  if (lost_slices_ >= kStreak) no_offer_until_ns_ = now_ns + kNoOfferNs;
+void AdaptiveSpin::Offer(int64_t now_ns) {
+  sched_yield();
+  const int64_t back_ns = clock_->NowNs();
+  crowded_ = back_ns - now_ns >= kSwitchNs;
+  if (back_ns - now_ns < kTimeSliceNs) return;
+  lost_slices_ = back_ns - lost_slice_ns_ < kStreakNs ? lost_slices_ + 1 : 1;
+  lost_slice_ns_ = back_ns;
+  if (lost_slices_ >= kStreak) no_offer_until_ns_ = back_ns + kNoOfferNs;
 }
 
 void AdaptiveSpin::Adapt(int64_t idle_ns) {

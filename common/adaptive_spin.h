@@ -21,17 +21,19 @@
 
 #include <cstdint>
 
+#include "common/clock.h"
+
 namespace whale {
 
 class AdaptiveSpin {
  public:
   static constexpr int64_t kMostNs = 200'000;
 
-  // Never spins for longer than `most_ns`; 0: never.
-  explicit AdaptiveSpin(int64_t most_ns)
-      : most_ns_(most_ns), window_ns_(most_ns) {}
+  // Never spins for longer than `most_ns`; 0: never. `clock` outlives it.
+  AdaptiveSpin(Clock* clock, int64_t most_ns)
+      : clock_(clock), most_ns_(most_ns), window_ns_(most_ns) {}
 
-  // There was work: an idle time, if there was one, is over.
+  // There was work that somebody waited for: an idle time is over.
   void OnWork(int64_t now_ns);
   // There was none. True: look again (some time has passed); false: sleep now,
   // and say so.
@@ -42,14 +44,13 @@ class AdaptiveSpin {
   int64_t window_ns() const { return window_ns_; }
 
  private:
-  void JudgeOffer(int64_t now_ns);
+  void Offer(int64_t now_ns);
   void Adapt(int64_t idle_ns);
 
+  Clock* const clock_;
   const int64_t most_ns_;
   int64_t window_ns_;
   int64_t idle_since_ns_ = 0;
-  int64_t offered_ns_ =
-      0;  // when the processor was; 0: not since the last look
   int64_t no_offer_until_ns_ = 0;
   int64_t lost_slice_ns_ = 0;  // the last time
   int lost_slices_ = 0;        // in a row

@@ -132,6 +132,7 @@ void Index::PrefetchRecord(uint64_t hash) const {
     const auto* record = reinterpret_cast<const std::byte*>(RecordOf(line[i]));
     __builtin_prefetch(record);
     __builtin_prefetch(record + sizeof(RecordHeader));  // most keys begin here
+    return;  // another key with the same bits is rare
   }
 }
 

@@ -16,6 +16,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -51,16 +52,19 @@ class Announcer {
  public:
   explicit Announcer(const AnnouncerConfig& config);
 
-  // Announces what has been delivered: calls `visit(const Announced&)` for each
-  // new record; returns how many. At once if there is nothing new.
+  // Announces what has been delivered, at most `most` records: calls
+  // `visit(const Announced&)` for each; returns how many. At once if there is
+  // nothing new.
   template <typename Visitor>
   size_t Announce(const logstore::Log& log, const logstore::History& history,
-                  Visitor&& visit);
+                  Visitor&& visit,
+                  size_t most = std::numeric_limits<size_t>::max());
 
   // Exclusive, contiguous; implicit pads are passed over.
   Lsn announced() const { return announced_; }
   // The largest commit watermark told by the primary. Never moves back. It may
-  // be above announced() only while damage keeps that behind.
+  // be above announced() while damage, or too few calls of Announce, keep that
+  // behind.
   Lsn known_committed() const { return known_committed_; }
   // Ring entries read so far.
   uint64_t ring_read() const { return ring_read_; }
@@ -109,15 +113,17 @@ class Announcer {
 
 template <typename Visitor>
 size_t Announcer::Announce(const logstore::Log& log,
-                           const logstore::History& history, Visitor&& visit) {
+                           const logstore::History& history, Visitor&& visit,
+                           size_t most) {
   ReadCell();
   size_t count = 0;
   Announced record;
-  while (announced_ < delivered_ &&
+  while (count < most && announced_ < delivered_ &&
          FindNext(log, history, record) == Found::kRecord) {
     visit(static_cast<const Announced&>(record));
     ++count;
   }
+  if (count == most) return count;
   if (announced_ < delivered_) {
     if (count > 0) failures_in_a_row_ = 0;
     CountFailure();

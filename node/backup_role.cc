@@ -1,6 +1,7 @@
 #include "node/backup_role.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "common/check.h"
 #include "common/planted_bug.h"
@@ -12,6 +13,8 @@ namespace {
 // The slow timer: short while there is news, longer while there is none.
 constexpr int64_t kBusyIntervalNs = 1'000'000;
 constexpr int64_t kIdleIntervalNs = 20'000'000;
+// A few microseconds' work.
+constexpr size_t kRecordsPerTurn = 16;
 // After a wake-up the successor is woken too, for so long.
 constexpr int64_t kWakeLastsNs = 5'000'000;
 
@@ -195,15 +198,21 @@ void BackupRole::OnCompletion(const WorkCookie& cookie,
 }
 
 void BackupRole::Announce() {
-  announcer_.Announce(state_->log, state_->history,
-                      [this](const metadata_mcast::Announced& record) {
-                        state_->Learn(record.lsn, record.header, record.hash,
-                                      record.by_value);
-                      });
+  AnnounceUpTo(std::numeric_limits<size_t>::max());
+}
+
+size_t BackupRole::AnnounceUpTo(size_t most) {
+  const size_t count = announcer_.Announce(
+      state_->log, state_->history,
+      [this](const metadata_mcast::Announced& record) {
+        state_->Learn(record.lsn, record.header, record.hash, record.by_value);
+      },
+      most);
   if (announcer_.announced() > state_->backup_log.announced()) {
     state_->backup_log.OnAnnouncedUpTo(announcer_.announced());
   }
   state_->committed = std::max(state_->committed, announcer_.known_committed());
+  return count;
 }
 
 bool BackupRole::TakeChain() {
@@ -265,14 +274,13 @@ bool BackupRole::TellProgress() {
 }
 
 // Turns that find nothing are not counted.
-void BackupRole::TimedAnnounce() {
+size_t BackupRole::TimedAnnounce(size_t most) {
   const uint64_t begin = CycleCount();
-  const Lsn before = announcer_.announced();
-  Announce();
-  if (before != announcer_.announced() &&
-      context_->stages.Count(Stage::kAnnounce)) {
+  const size_t count = AnnounceUpTo(most);
+  if (count > 0 && context_->stages.Count(Stage::kAnnounce)) {
     context_->stages.Add(Stage::kAnnounce, CycleCount() - begin);
   }
+  return count;
 }
 
 void BackupRole::TimedApply() {
@@ -288,9 +296,14 @@ bool BackupRole::Turn() {
   if (context_->now_ns < next_turn_ns_) return false;
   const Lsn announced = state_->backup_log.announced();
   const Lsn applied = state_->Applied();
-  TimedAnnounce();
+  const size_t count = TimedAnnounce(kRecordsPerTurn);
   bool busy = TakeChain();
   TimedApply();
+  if (count == kRecordsPerTurn &&
+      context_->now_ns - told_at_ns_ < kBusyIntervalNs) {
+    return true;
+  }
+  told_at_ns_ = context_->now_ns;
   while (Forward()) busy = true;
   busy |= announced != state_->backup_log.announced() ||
           applied != state_->Applied();

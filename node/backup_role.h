@@ -3,7 +3,8 @@
 //
 // Its turn: announce what the primary delivered, take what the predecessor
 // sent, apply what is committed, forward to the successor, tell the primary.
-// None of it is on a commit's path, so it runs by a slow timer and when woken.
+// None of it is on a commit's path, so it runs by a slow timer and when woken,
+// and a few records at a time: whoever shares the processor may be on one.
 //
 // Thread-safety: none. Lives from activation to the end of the epoch.
 #ifndef WHALE_NODE_BACKUP_ROLE_H_
@@ -53,7 +54,7 @@ class BackupRole {
   void AnnounceFinally();
   // Something posted may still land at `peer`.
   bool MayLandAt(ServerId peer) const;
-  // The whole turn, if it is due. True if there was anything to do.
+  // A turn, if it is due. True if there was anything to do.
   bool Turn();
   int64_t NextDeadlineNs() const { return next_turn_ns_; }
 
@@ -83,7 +84,9 @@ class BackupRole {
   void KeepSegmentsAhead();
   void GrantSegments(uint64_t first, uint64_t last);
   bool TakeChain();
-  void TimedAnnounce();
+  // Returns how many records were announced.
+  size_t AnnounceUpTo(size_t most);
+  size_t TimedAnnounce(size_t most);
   void TimedApply();
   bool Forward();
   bool TellProgress();
@@ -114,6 +117,7 @@ class BackupRole {
   int64_t segments_retry_at_ns_ = 0;
   int64_t next_turn_ns_ = 0;
   int64_t interval_ns_ = 0;
+  int64_t told_at_ns_ = 0;  // the last whole turn
   int64_t woken_at_ns_ = 0;
   int64_t lag_since_ns_ = 0;
 };

@@ -23,7 +23,9 @@ struct Context {
   ControlLink* control = nullptr;
 
   fabric::RegionId pool_region;  // the whole mapping of the pool
-  int64_t now_ns = 0;            // read once per turn
+  // Somebody waits for what this turn of the server does.
+  bool urgent = false;
+  int64_t now_ns = 0;  // read once per turn
   Server::Counters counters;
   int64_t copy_at_ns = 0;  // when learners may copy on, by their limit
   StageCosts stages;
@@ -58,6 +60,11 @@ enum class WorkKind : uint8_t {
   kCopy = 10,        // a learner's READ of the primary's log
   kRefill = 11,      // the primary's READ of a value that it lacks
 };
+
+// What follows the commits; nobody waits for it.
+inline bool IsBackground(WorkKind kind) {
+  return kind == WorkKind::kChain || kind == WorkKind::kProgress;
+}
 
 // The low bits of the epoch tell completions of an earlier configuration apart.
 struct WorkCookie {

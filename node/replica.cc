@@ -355,6 +355,7 @@ bool Replica::Turn() {
   if (primary_ == nullptr) refill_->Offer(wanted_);
   if (learner_ != nullptr) {
     const bool busy = learner_->Turn();
+    context_->urgent |= busy;
     if (learner_->TakeCaughtUp()) ++report_generation_;
     if (note_.empty()) note_ = learner_->note();
     SaveWatermarks();
@@ -370,6 +371,7 @@ bool Replica::Turn() {
     busy |= refill_->Turn(wanted_, primary_.get());
     NoteMissing();
   }
+  context_->urgent |= busy;
   if (backup_) {
     busy |= backup_->Turn();
     ring_is_complete_ = backup_->caught_up();

@@ -24,6 +24,7 @@ class Server::Impl {
   ~Impl();
 
   bool Step();
+  bool urgent() const { return context_.urgent; }
   int64_t NextDeadlineNs() const;
   void OnDirective(const proto::Directive& directive);
   void Shutdown();
@@ -35,6 +36,7 @@ class Server::Impl {
  private:
   // Few: a client works on the answers of one turn while the next one runs.
   static constexpr size_t kEventsPerPoll = 16;
+  static constexpr size_t kFetchAhead = 4;
 
   Impl()
       : peers_(&context_), clients_(&context_), reports_(&context_, &lease_) {}
@@ -42,7 +44,8 @@ class Server::Impl {
   void TakeDirective();
   bool CheckCluster(const proto::Directive& directive);
   size_t PollFabric();
-  void Prefetch(std::span<const fabric::Event> events);
+  void PrefetchIndex(size_t i);
+  void PrefetchRecord(size_t i) const;
   void Dispatch(const fabric::Event& event);
   void OnConnectRequest(const fabric::Event& event);
   void OnMessage(const fabric::Event& event);
@@ -68,6 +71,12 @@ class Server::Impl {
   std::string refused_;
 
   std::array<fabric::Event, kEventsPerPoll> events_;
+  // What requests among them are about.
+  struct Subject {
+    const Replica* replica = nullptr;
+    uint64_t hash = 0;
+  };
+  std::array<Subject, kEventsPerPoll> subjects_;
   uint64_t polled_cycles_ = 0;  // when the events at hand were polled
   // The gets of one poll: served together, after everything delivered before
   // them was announced.
@@ -263,9 +272,11 @@ void Server::Impl::OnConnectionGone(const fabric::Event& event) {
 }
 
 void Server::Impl::Dispatch(const fabric::Event& event) {
+  if (event.kind != fabric::EventKind::kCompleted) context_.urgent = true;
   switch (event.kind) {
     case fabric::EventKind::kCompleted: {
       const WorkCookie cookie = WorkCookie::Decode(event.cookie);
+      context_.urgent |= !IsBackground(cookie.kind);
       if (Replica* replica = ReplicaOf(cookie.shard.value())) {
         replica->OnCompletion(cookie, event);
       }
@@ -307,37 +318,44 @@ void Server::Impl::ServeReads() {
 }
 
 // The index and the log are larger than the caches. The requests of one poll
-// wait for memory together, not one after the other.
-void Server::Impl::Prefetch(std::span<const fabric::Event> events) {
-  struct Expected {
-    const Replica* replica;
-    uint64_t hash;
-  };
-  std::array<Expected, kEventsPerPoll> expected;
-  size_t count = 0;
-  for (const fabric::Event& event : events) {
-    const ClientPort::Subject subject = ClientPort::SubjectOf(event);
-    const Replica* replica = ReplicaOf(subject.shard);
-    if (replica == nullptr || subject.key.empty()) continue;
-    expected[count] = {replica, HashKey(subject.key)};
-    replica->Prefetch(expected[count++].hash);
-  }
-  for (size_t i = 0; i < count; ++i) {
-    expected[i].replica->PrefetchRecord(expected[i].hash);
-  }
-}
-
+// wait for memory together, not one after the other: first for the index, then,
+// a few requests ahead, for the records that it names.
 size_t Server::Impl::PollFabric() {
   const size_t count = context_.fabric->Poll(events_);
-  if (count > 0) polled_cycles_ = CycleCount();
-  if (count > 1) Prefetch(std::span(events_).first(count));
-  for (size_t i = 0; i < count; ++i) Dispatch(events_[i]);
+  if (count == 0) return 0;
+  polled_cycles_ = CycleCount();
+  if (count == 1) {
+    Dispatch(events_[0]);
+    return count;
+  }
+  for (size_t i = 0; i < count; ++i) PrefetchIndex(i);
+  for (size_t i = 0; i < std::min(count, kFetchAhead); ++i) PrefetchRecord(i);
+  for (size_t i = 0; i < count; ++i) {
+    if (i + kFetchAhead < count) PrefetchRecord(i + kFetchAhead);
+    Dispatch(events_[i]);
+  }
   return count;
+}
+
+void Server::Impl::PrefetchIndex(size_t i) {
+  const ClientPort::Subject subject = ClientPort::SubjectOf(events_[i]);
+  const Replica* replica = ReplicaOf(subject.shard);
+  if (subject.key.empty()) replica = nullptr;
+  subjects_[i].replica = replica;
+  if (replica == nullptr) return;
+  subjects_[i].hash = HashKey(subject.key);
+  replica->Prefetch(subjects_[i].hash);
+}
+
+void Server::Impl::PrefetchRecord(size_t i) const {
+  if (subjects_[i].replica == nullptr) return;
+  subjects_[i].replica->PrefetchRecord(subjects_[i].hash);
 }
 
 bool Server::Impl::Step() {
   context_.now_ns = context_.clock->NowNs();
   ++context_.counters.turns;
+  context_.urgent = false;
   TakeDirective();
   bool busy = PollFabric() > 0;
   for (const fabric::ConnectionId closed : clients_.TakeClosed()) {
@@ -385,6 +403,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Create(
 }
 
 bool Server::Step() { return impl_->Step(); }
+bool Server::urgent() const { return impl_->urgent(); }
 int64_t Server::NextDeadlineNs() const { return impl_->NextDeadlineNs(); }
 void Server::OnDirective(const proto::Directive& directive) {
   impl_->OnDirective(directive);

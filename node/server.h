@@ -66,6 +66,9 @@ class Server {
   // whether there was anything to do; a caller that gets false may sleep until
   // NextDeadlineNs() or a wake-up of the fabric.
   bool Step();
+  // Somebody waits for what the last Step did: more may come soon. False for
+  // what a backup does behind the commits.
+  bool urgent() const;
   int64_t NextDeadlineNs() const;
 
   // What the coordinator wants. The next Step works on it.

@@ -13,7 +13,7 @@ WorkerLoop::WorkerLoop(fabric::Fabric* fabric, Clock* clock,
                        int64_t most_spin_ns)
     : fabric_(fabric),
       clock_(clock),
-      spin_(most_spin_ns),
+      spin_(clock, most_spin_ns),
       snapshots_([fabric] { fabric->Wake(); }) {}
 
 std::string WorkerLoop::Run(node::Server* server) {
@@ -24,7 +24,7 @@ std::string WorkerLoop::Run(node::Server* server) {
     if (!server->refused().empty()) return server->refused();
     const int64_t now_ns = clock_->NowNs();
     if (worked) {
-      spin_.OnWork(now_ns);
+      if (server->urgent()) spin_.OnWork(now_ns);
     } else if (!spin_.KeepLooking(now_ns)) {
       spin_.OnSleep();
       fabric_->Wait(server->NextDeadlineNs());

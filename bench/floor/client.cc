@@ -18,14 +18,14 @@ class Client {
         shared_(*shared),
         value_(options.value_bytes, 'v'),
         started_(shared->ring_slots),
-        spin_(options.most_spin_ns) {}
+        spin_(&clock_, options.most_spin_ns) {}
 
   // Does `count` more operations; their latencies go to `latency`.
   void Do(uint64_t count, Histogram* latency) {
     const uint64_t total = answered_ + count;
     while (answered_ < total) {
       Send(total);
-      const int64_t now_ns = MonotonicNs();
+      const int64_t now_ns = clock_.NowNs();
       if (Take(latency) > 0) {
         spin_.OnWork(now_ns);
       } else if (!spin_.KeepLooking(now_ns)) {
@@ -66,6 +66,7 @@ class Client {
   Shared& shared_;
   const std::string value_;
   std::vector<int64_t> started_;
+  BootClock clock_;
   AdaptiveSpin spin_;
   uint64_t sent_ = 0, answered_ = 0;
 };

@@ -15,7 +15,7 @@ template <typename Turn, typename Sleep>
 void Loop(const Shared& shared, const FloorOptions& options, bool poll,
           Turn turn, Sleep sleep) {
   BootClock clock;
-  AdaptiveSpin spin(options.most_spin_ns);
+  AdaptiveSpin spin(&clock, options.most_spin_ns);
   while (!shared.stop.load(std::memory_order_relaxed)) {
     const bool worked = turn();
     if (poll && !worked) {
