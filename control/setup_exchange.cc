@@ -346,6 +346,7 @@ class GrpcExchange final : public Exchange {
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kServerPingMs);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
                                kServerPingTimeoutMs);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
     builder.SetMaxReceiveMessageSize(kMostFrameBytes);
     int port = 0;
     builder.AddListeningPort(options.listen_address, credentials, &port);

@@ -26,7 +26,9 @@ done </modules/order
 
 share hostroot /lower ro,cache=loose || die "cannot mount the root"
 lower=/lower
-if grep -qs '^layer$' /sys/bus/virtio/drivers/9pnet_virtio/*/mount_tag; then
+# The kernel ends a tag with a zero byte.
+if cat /sys/bus/virtio/drivers/9pnet_virtio/*/mount_tag | tr '\0' '\n' |
+  grep -qx layer; then
   share layer /layer ro,cache=loose || die "cannot mount the layer"
   lower=/layer:/lower
 fi
