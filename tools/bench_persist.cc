@@ -84,28 +84,58 @@ std::string NameOf(const PersistResult& result, fabric::FlushMethod flush) {
   return name;
 }
 
+// What this end has posted, but for answers and credits.
+uint64_t RequestsOf(const fabric::VerbsFabric::Counters& counters) {
+  return counters.writes + counters.writes_with_imm + counters.reads +
+         counters.flushes + counters.messages;
+}
+
+// The steps of one write: work requests, and doorbells to post them.
+struct Steps {
+  double requests = 0;
+  double doorbells = 0;
+};
+
+Steps StepsBetween(const fabric::VerbsFabric::Counters& before,
+                   const fabric::VerbsFabric::Counters& after,
+                   uint64_t operations) {
+  const auto each = [operations](uint64_t count) {
+    return static_cast<double>(count) / static_cast<double>(operations);
+  };
+  return {.requests = each(RequestsOf(after) - RequestsOf(before)),
+          .doorbells = each(after.doorbells - before.doorbells)};
+}
+
 absl::Status MeasureAll(const Flags& flags, PersistEnd* end,
                         const std::string& owner) {
   WHALE_ASSIGN_OR_RETURN(
       PersistWriter writer,
       PersistWriter::Connect(end->fabric.get(), owner, end->memory.memory()));
-  Table table({"METHOD", "BYTES", "P50 US", "P99 US", "PER SECOND"});
+  Table table({"METHOD", "BYTES", "REQUESTS", "DOORBELLS", "P50 US", "P99 US",
+               "PER SECOND"});
   nlohmann::ordered_json json = {{"path", end->fabric->description()},
                                  {"results", nlohmann::json::array()}};
   for (const PersistMethod method : kMethods) {
     for (const uint32_t bytes : kSizes) {
       if (!PersistWriter::Can(method, bytes)) continue;
+      const auto before = end->fabric->counters();
       WHALE_ASSIGN_OR_RETURN(
           const PersistResult result,
           writer.Measure(method, bytes,
                          static_cast<uint32_t>(flags.operations)));
+      const Steps steps =
+          StepsBetween(before, end->fabric->counters(), 2 * flags.operations);
       const std::string name = NameOf(result, writer.flush());
       table.Add({name, absl::StrCat(bytes),
+                 absl::StrFormat("%.2f", steps.requests),
+                 absl::StrFormat("%.2f", steps.doorbells),
                  absl::StrFormat("%.1f", result.p50_us),
                  absl::StrFormat("%.1f", result.p99_us),
                  absl::StrFormat("%.0f", result.per_second)});
       json["results"].push_back({{"method", name},
                                  {"bytes", bytes},
+                                 {"requests", steps.requests},
+                                 {"doorbells", steps.doorbells},
                                  {"p50_us", result.p50_us},
                                  {"p99_us", result.p99_us},
                                  {"per_second", result.per_second}});

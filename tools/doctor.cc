@@ -83,6 +83,8 @@ void RegisterDoctor(Program& program) {
                       "for each answer of the cluster");
   AddSecurityFlags(&options, &flags->doctor.security);
   options.AddString("fabric", &flags->doctor.fabric, "network to its servers");
+  options.AddString("verbs", &flags->doctor.verbs,
+                    "device=..,gid-index=..; as for whale serve");
   options.AddFlag("json", &flags->json, "print JSON");
   command.run = [flags] { return Run(flags->doctor, flags->json); };
 }

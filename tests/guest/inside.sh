@@ -19,10 +19,15 @@
 export WHALE_ALLOW_PLAINTEXT=true
 
 wait_until() { # seconds command...
-  local deadline=$((SECONDS + $1))
+  local left=$1 last=$SECONDS
   shift
   until "$@"; do
-    if ((SECONDS >= deadline)); then
+    # A guest that stood still has not waited.
+    if ((SECONDS > last)); then
+      last=$SECONDS
+      ((left--)) || true
+    fi
+    if ((left <= 0)); then
       echo "gave up waiting for: $*" >&2
       return 1
     fi

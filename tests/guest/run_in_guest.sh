@@ -134,8 +134,15 @@ start() {
 
 # Waits for the end; prints the exit status that the guest left.
 finish() {
-  local deadline=$((SECONDS + timeout_seconds))
-  while running && ((SECONDS < deadline)); do sleep 0.1; done
+  local left=$timeout_seconds last=$SECONDS
+  while running && ((left > 0)); do
+    sleep 0.1
+    # What this machine stood still is not the guest's time.
+    if ((SECONDS > last)); then
+      last=$SECONDS
+      ((left--)) || true
+    fi
+  done
   local status=125
   if running; then
     echo "run_in_guest.sh: killed after $timeout_seconds s; --timeout" \

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Three servers on three hosts, with pools on device-dax, coordinator and
 # clients on a fourth, all over soft-RoCE: `whale doctor`, and a mixed YCSB that
-# is verified at every replica; then, under load, each host is cut off in turn
-# and plugged in again, after which it is a full member. The histories are
+# is verified at every replica; then, under load, two hosts are cut off in turn
+# and plugged in again, after which they are full members. The histories are
 # linearizable and nothing acknowledged is lost. Before: a pool on fs-dax, which
 # this adapter's on-demand paging is too broken for.
 #
@@ -40,7 +40,7 @@ answered_more_than() { # before by
 
 # Waits for the load to go on.
 load_goes_on() {
-  wait_until 120 answered_more_than "$(answered)" 150
+  wait_until 120 answered_more_than "$(answered)" 100
 }
 
 say() { # what happened
@@ -117,7 +117,7 @@ inside() {
   local first=$!
   (start_client 2 --operations 1000000) &
   local second=$!
-  for i in 3 1 2; do cut_and_join "$i"; done
+  for i in 3 1; do cut_and_join "$i"; done
   load_goes_on
   kill -TERM "$first" "$second"
   wait "$first" "$second"

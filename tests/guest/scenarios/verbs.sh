@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # The fabric `verbs` on soft-RoCE: the conformance suite; a cluster of three
-# servers under YCSB, compared at every replica; the work requests that a put
-# takes, counted; and what durable remote writes cost.
+# servers with TLS and tokens under YCSB, compared at every replica; the work
+# requests that a put takes, counted; the servers asleep once nobody asks
+# anything of them; and what durable remote writes cost.
 #
 # Works in the current folder. Run by tests/guest/run.sh.
 set -euo pipefail
 scenarios=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 guest=$scenarios/..
 readonly scenarios guest
-readonly UPDATES=100
+readonly UPDATES=100 IDLE_SECONDS=10
 # Of the suite, what flush by the receiver and the hostile fabric may change.
 readonly EVERYWHERE='*Flush*:*Order*:*Completion*:*Refused*:*Revoke*:*Slots*'
 
@@ -49,6 +50,25 @@ count_requests() {
   [[ ${off#-} -le 8 ]]
 }
 
+# Processor time of all servers since they began.
+server_ticks() {
+  local stats=() pid
+  for pid in $(pgrep -f 'whale serve'); do stats+=("/proc/$pid/stat"); done
+  awk '{ ticks += $14 + $15 } END { print ticks }' "${stats[@]}"
+}
+
+# Three servers that poll take all of this machine's processors; asleep they
+# take what their timers, leases and heartbeats do.
+measure_idle() {
+  local before share
+  before=$(server_ticks)
+  sleep $IDLE_SECONDS
+  share=$((100 * ($(server_ticks) - before) / IDLE_SECONDS / $(getconf CLK_TCK)))
+  echo "RESULT: three idle servers take $share % of one processor of" \
+    "$(nproc) (soft-RoCE under emulation)"
+  ((share < 150))
+}
+
 inside() {
   # shellcheck source=tests/guest/inside.sh
   source "$guest/inside.sh"
@@ -59,20 +79,24 @@ inside() {
     tee conformance
   echo "RESULT: conformance $(grep -F PASSED conformance)"
 
-  "$whale" dev --fabric verbs --shards 1 --pool-bytes 128MiB \
-    --start-timeout 140s \
+  "$whale" dev --fabric verbs --shards 1 --pool-bytes 128MiB --tls \
+    --dir /run/cluster --start-timeout 140s \
     --ready-file /run/ready >cluster 2>&1 &
   local cluster=$!
   wait_until 150 test -e /run/ready || {
     cat cluster
     return 1
   }
+  local tls=/run/cluster/tls
+  export WHALE_TLS_CA=$tls/ca.pem WHALE_TLS_CERT=$tls/cert.pem
+  export WHALE_TLS_KEY=$tls/key.pem WHALE_TOKEN_FILE=$tls/admin.token
   "$whale" status
   "$whale" bench ycsb --workload a --records 500 --operations 2000 \
     --threads 1 --pipeline 8 --value-bytes 400 --quiet --verify | tee ycsb
   echo "RESULT: $(grep -E 'Throughput' ycsb | tail -1) (soft-RoCE under" \
     "emulation)"
   count_requests
+  measure_idle
   kill -INT "$cluster"
   wait "$cluster"
   "$whale" bench persist --operations 100
