@@ -4,7 +4,8 @@
 # is verified at every replica; then, under load, two hosts are cut off in turn
 # and plugged in again, after which they are full members. The histories are
 # linearizable and nothing acknowledged is lost. Before: a pool on fs-dax, which
-# this adapter's on-demand paging is too broken for.
+# this adapter's on-demand paging is too broken for, and durable writes between
+# two hosts over IPv6.
 #
 # Works in the current folder. Run by tests/guest/run.sh.
 set -euo pipefail
@@ -84,11 +85,34 @@ try_fs_dax() {
   fi
 }
 
+# The index of a host's global IPv6 address in its adapter's table.
+ipv6_index() { # host
+  local gid
+  gid=$(on_host "$1" grep -ls '^fd88:' \
+    "/sys/class/infiniband/rxe$1/ports/1/gids/"* || true)
+  basename "$gid"
+}
+
+# Durable writes from one host to another, with GIDs that were named.
+persist_over_ipv6() {
+  local owner
+  owner="[$(host_address 1 6)]:7500"
+  (exec ip netns exec h1 "$whale" bench persist --listen "$owner" \
+    --verbs "gid-index=$(ipv6_index 1)" >out/persist 2>&1) &
+  wait_until 60 grep -q '(fd88::1)' out/persist
+  on_host 2 "$whale" bench persist --connect "$owner" --operations 20 \
+    --verbs "gid-index=$(ipv6_index 2)"
+  kill -TERM $!
+  wait $!
+}
+
 inside() {
   # shellcheck source=tests/guest/inside.sh
   source "$guest/inside.sh"
   make_hosts 4
   try_fs_dax
+  echo "== Durable writes over IPv6 =="
+  persist_over_ipv6
   local i
   on_host $CLIENT_HOST "$whale" coordinator --store file:/run/coordinator \
     --host 0.0.0.0 --port 7400 --replicas 3 --shards $SHARDS --lease 2s \

@@ -107,5 +107,6 @@ if [[ ${1-} == --inside ]]; then
   exit
 fi
 
-"$guest/run_in_guest.sh" env WHALE_BUILD="$WHALE_BUILD" \
+# Far more than it takes, for machines that are busy with other things.
+"$guest/run_in_guest.sh" --timeout 600 env WHALE_BUILD="$WHALE_BUILD" \
   "$scenarios/verbs.sh" --inside
