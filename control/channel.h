@@ -19,15 +19,23 @@ namespace whale::control {
 // that leads.
 inline constexpr char kLeaderHeader[] = "whale-leader";
 
+// How long one attempt to connect may take. Without TLS that is a round trip,
+// and a lost packet is sent again soonest by the next attempt. A handshake of
+// TLS is work for both ends: where they are slow, and many connect at once, an
+// attempt that is cut off only makes the next one slower.
+inline constexpr int kConnectMs = 1000;
+inline constexpr int kTlsConnectMs = 5000;
+
 inline std::shared_ptr<grpc::Channel> OpenChannel(
     const std::string& address,
-    const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
+    const std::shared_ptr<grpc::ChannelCredentials>& credentials,
+    int connect_ms) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(16 << 20);
   arguments.SetMaxSendMessageSize(16 << 20);
   // The pauses between attempts are ours; gRPC's own grow to minutes.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, connect_ms);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   // A peer whose machine is gone closes no connection. Without the last of
   // these gRPC stops asking after two pings of a call on which nothing is sent,

@@ -123,7 +123,8 @@ absl::StatusOr<ChannelMaker> ChannelMaker::Create(
 absl::StatusOr<std::shared_ptr<grpc::Channel>> ChannelMaker::Open(
     const std::string& address) const {
   WHALE_RETURN_IF_ERROR(CheckSecurity(security_, address));
-  return OpenChannel(address, credentials_);
+  return OpenChannel(address, credentials_,
+                     security_.tls.empty() ? kConnectMs : kTlsConnectMs);
 }
 
 void ChannelMaker::Authorize(grpc::ClientContext* context) const {

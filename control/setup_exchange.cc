@@ -374,8 +374,8 @@ class GrpcExchange final : public Exchange {
     if (channel == nullptr) {
       auto opened = maker_.Open(address);
       // Calls on a channel without credentials fail, and say so.
-      channel =
-          opened.ok() ? *std::move(opened) : OpenChannel(address, nullptr);
+      channel = opened.ok() ? *std::move(opened)
+                            : OpenChannel(address, nullptr, kConnectMs);
     }
     return std::make_shared<CallingStream>(inbox_)->Open(channel, maker_);
   }

@@ -133,8 +133,9 @@ TEST(SetupExchange, ServersAreKnownByTheirToken) {
 // A stranger that floods the stream is cut off.
 TEST(SetupExchange, AFloodIsEnded) {
   Side server("127.0.0.1:0");
-  const auto stub = proto::FabricSetup::NewStub(OpenChannel(
-      server.exchange->address(), grpc::InsecureChannelCredentials()));
+  const auto stub = proto::FabricSetup::NewStub(
+      OpenChannel(server.exchange->address(),
+                  grpc::InsecureChannelCredentials(), kConnectMs));
   grpc::ClientContext context;
   const auto stream = stub->Open(&context);
   proto::SetupFrame frame;
