@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
@@ -155,7 +156,7 @@ absl::Status PersistWriter::Post(std::span<const WorkRequest> requests) {
 
 absl::Status PersistWriter::SendCopy(uint32_t bytes, SlotNumber slot) {
   std::byte* const room = fabric_->BeginMessage(link_, sizeof(slot) + bytes);
-  if (room == nullptr) return absl::UnavailableError("no room for a message");
+  if (room == nullptr) return absl::ResourceExhaustedError("no room yet");
   std::memcpy(room, &slot, sizeof(slot));
   std::memcpy(room + sizeof(slot),
               source_.base + size_t{slot} * kPersistSlotBytes, bytes);
@@ -205,12 +206,16 @@ absl::StatusOr<std::vector<int64_t>> PersistWriter::Run(PersistMethod method,
   std::vector<int64_t> latencies;
   latencies.reserve(count);
   uint32_t started = 0;
-  const auto start = [&](uint32_t slot) {
+  // Answers may outrun the completions that make room for messages.
+  std::vector<uint32_t> waiting;
+  const auto start = [&](uint32_t slot) -> absl::Status {
     begun[slot] = clock.NowNs();
-    ++started;
-    return Begin(method, bytes, slot);
+    const absl::Status status = Begin(method, bytes, slot);
+    if (!absl::IsResourceExhausted(status)) return status;
+    waiting.push_back(slot);
+    return absl::OkStatus();
   };
-  while (started < std::min(window, count)) {
+  for (; started < std::min(window, count); ++started) {
     WHALE_RETURN_IF_ERROR(start(started));
   }
   std::array<Event, 16> events;
@@ -218,6 +223,9 @@ absl::StatusOr<std::vector<int64_t>> PersistWriter::Run(PersistMethod method,
     const size_t events_count = fabric_->Poll(events);
     // Soft-RoCE is a thread of the kernel that wants to run, too.
     if (events_count == 0) std::this_thread::yield();
+    for (const uint32_t slot : std::exchange(waiting, {})) {
+      WHALE_RETURN_IF_ERROR(start(slot));
+    }
     for (const Event& event : std::span(events.data(), events_count)) {
       if (event.detail != nullptr) return absl::UnavailableError(event.detail);
       uint32_t slot = kPersistSlots;
@@ -237,7 +245,9 @@ absl::StatusOr<std::vector<int64_t>> PersistWriter::Run(PersistMethod method,
       }
       if (slot >= kPersistSlots) continue;
       latencies.push_back(clock.NowNs() - begun[slot]);
-      if (started < count) WHALE_RETURN_IF_ERROR(start(slot));
+      if (started == count) continue;
+      ++started;
+      WHALE_RETURN_IF_ERROR(start(slot));
     }
   }
   return latencies;

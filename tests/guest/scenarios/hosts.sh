@@ -88,8 +88,8 @@ try_fs_dax() {
 # The index of a host's global IPv6 address in its adapter's table.
 ipv6_index() { # host
   local gid
-  gid=$(on_host "$1" grep -ls '^fd88:' \
-    "/sys/class/infiniband/rxe$1/ports/1/gids/"* || true)
+  gid=$(on_host "$1" grep -rls '^fd88:' \
+    "/sys/class/infiniband/rxe$1/ports/1/gids" || true)
   basename "$gid"
 }
 
