@@ -296,13 +296,10 @@ bool BackupRole::Turn() {
   if (context_->now_ns < next_turn_ns_) return false;
   const Lsn announced = state_->backup_log.announced();
   const Lsn applied = state_->Applied();
-  const size_t count = TimedAnnounce(kRecordsPerTurn);
+  const bool more = TimedAnnounce(kRecordsPerTurn) == kRecordsPerTurn;
   bool busy = TakeChain();
   TimedApply();
-  if (count == kRecordsPerTurn &&
-      context_->now_ns - told_at_ns_ < kBusyIntervalNs) {
-    return true;
-  }
+  if (more && context_->now_ns - told_at_ns_ < kBusyIntervalNs) return true;
   told_at_ns_ = context_->now_ns;
   while (Forward()) busy = true;
   busy |= announced != state_->backup_log.announced() ||
@@ -314,7 +311,7 @@ bool BackupRole::Turn() {
                      state_->backup_log.hole_count() > 0;
   interval_ns_ =
       waits ? kBusyIntervalNs : std::min(interval_ns_ * 2, kIdleIntervalNs);
-  next_turn_ns_ = context_->now_ns + interval_ns_;
+  next_turn_ns_ = context_->now_ns + (more ? 0 : interval_ns_);
   return busy;
 }
 

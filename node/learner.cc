@@ -68,7 +68,8 @@ bool Learner::Turn() {
       limit_ != Lsn() && (at() >= limit_ || Planted(PlantedBug::kLearnerEarly));
   caught_up_is_news_ |= done && !caught_up_;
   caught_up_ = done;
-  if (done || !segments_.Has(state_->log.SegmentOf(at()))) {
+  // Where to read may be known before how far.
+  if (done || limit_ == Lsn() || !segments_.Has(state_->log.SegmentOf(at()))) {
     Ask();
     return false;
   }

@@ -138,7 +138,10 @@ absl::Status Cluster::AddServer(uint32_t id) {
 }
 
 void Cluster::TurnBackups() {
-  for (size_t i = 1; i < servers_.size(); ++i) servers_[i]->server->Step();
+  for (size_t i = 1; i < servers_.size(); ++i) {
+    while (servers_[i]->server->Step()) {
+    }
+  }
 }
 
 void Cluster::TurnControl(int64_t elapsed_ns) {
