@@ -145,7 +145,8 @@ class ShardMachine {
       const ChangeContext& context, bool* complete) const;
   void FillMissing(const ChangeContext& context,
                    proto::ShardDirective* directive) const;
-  // Forgets what is settled.
+  bool AnyoneMisses(const ChangeContext& context) const;
+  // Forgets what is settled, and learns of what was not known to be missing.
   void SettleMissing(const ChangeContext& context);
 
   // ---- change_members.cc

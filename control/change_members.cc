@@ -38,11 +38,15 @@ bool ShardMachine::IsMember(const ChangeContext& context,
 }
 
 // A shard that was formed, or has gone on, with fewer than the policy asks for
-// must not wait for more than it has.
+// must not wait for more than it has; nor for more than the operator asks for
+// since.
 uint32_t ShardMachine::LeastSurvivors(const ChangeContext& context) const {
   const proto::StoredShard& stored = Stored(context);
-  return std::min(stored.policy().min_replicas(),
-                  static_cast<uint32_t>(stored.members_size()));
+  uint32_t least = stored.policy().min_replicas();
+  if (stored.has_next_policy()) {
+    least = std::min(least, stored.next_policy().min_replicas());
+  }
+  return std::min(least, static_cast<uint32_t>(stored.members_size()));
 }
 
 std::string ShardMachine::WhyNotGoingOn(const ChangeContext& context,

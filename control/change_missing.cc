@@ -59,18 +59,33 @@ void ShardMachine::FillMissing(const ChangeContext& context,
   *directive->mutable_declared_lost() = stored.declared_lost();
 }
 
+bool ShardMachine::AnyoneMisses(const ChangeContext& context) const {
+  const auto& members = Stored(context).members();
+  return std::any_of(members.begin(), members.end(), [&](uint32_t member) {
+    const proto::ShardReport* report = ReportOf(context, member);
+    return report != nullptr && report->missing_values() > 0;
+  });
+}
+
 void ShardMachine::SettleMissing(const ChangeContext& context) {
   const proto::StoredShard& stored = Stored(context);
-  if (!stored.lacks_values()) return;
+  proto::StoredShard* wanted = Wanted(context);
+  if (!stored.lacks_values()) {
+    if (!AnyoneMisses(context)) return;
+    RareBranch<"missing: listed by one that came later">();
+    wanted->set_lacks_values(true);
+    *context.wanted_changed = true;
+    return;
+  }
   bool complete = false;
   const auto values = MissingValues(context, &complete);
   if (!complete) return;
-  proto::StoredShard* wanted = Wanted(context);
   // What was asked since is not stored yet.
   const bool open = std::any_of(
       wanted->declared_lost().begin(), wanted->declared_lost().end(),
       [&values](uint64_t lsn) { return values.count(lsn) != 0; });
-  const bool none = values.empty() && wanted->lacks_values();
+  // Who is away may miss what those have that are here.
+  const bool none = values.empty() && AllPlacedAreWhole(context);
   if (open || (!none && wanted->declared_lost().empty())) return;
   RareBranch<"missing: settled">();
   wanted->clear_declared_lost();

@@ -649,6 +649,24 @@ TEST(SetPolicy, IsANewConfigurationWithTheSameMembers) {
   EXPECT_EQ(cluster.stored().policy().mirrors(), 1u);
 }
 
+TEST(SetPolicy, WithFewerAskedForTheShardGoesOn) {
+  FakeCluster cluster(ThreeByOne());
+  cluster.Form();
+  cluster.Kill(1);
+  cluster.Kill(2);
+  cluster.Rounds(8);
+  EXPECT_FALSE(cluster.AllActive());
+  proto::SetPolicyRequest request;
+  request.mutable_policy()->set_min_replicas(1);
+  Effects effects;
+  ASSERT_TRUE(cluster.core().SetPolicy(request, cluster.now_ns, &effects).ok());
+  cluster.Execute(std::move(effects));
+  cluster.Rounds(8);
+  EXPECT_TRUE(cluster.AllActive());
+  EXPECT_THAT(cluster.stored_shard(0).members(), ElementsAre(3));
+  EXPECT_THAT(cluster.Violations(), IsEmpty());
+}
+
 TEST(SetPolicy, SurvivesTheCoordinator) {
   FakeCluster cluster(ThreeByOne());
   cluster.Form();

@@ -72,6 +72,29 @@ bool HasMostBelow(const Holding& holding, const std::vector<Holding>& holdings,
       [&](const Holding& other) { return HasAllOf(holding, other, lsn); });
 }
 
+uint64_t LackedBelow(const Holding& holding, uint64_t lsn) {
+  uint64_t bytes = 0;
+  for (const proto::LsnRange& hole : holding.holes) {
+    bytes += std::min(hole.end(), lsn) - std::min(hole.begin(), lsn);
+  }
+  return bytes;
+}
+
+// Where each lacks what another has below `lsn`: leaves only the first of those
+// that lack least, which is returned, and those that have nothing that it
+// lacks. The others keep their logs and offer what is in them.
+uint32_t LeaveOutWhoHasMore(uint64_t lsn, std::vector<Holding>* holdings) {
+  const Holding leader =
+      *std::min_element(holdings->begin(), holdings->end(),
+                        [lsn](const Holding& a, const Holding& b) {
+                          return LackedBelow(a, lsn) < LackedBelow(b, lsn);
+                        });
+  std::erase_if(*holdings, [&](const Holding& other) {
+    return !HasAllOf(leader, other, lsn);
+  });
+  return leader.server;
+}
+
 // Null: nobody of whom `may_lead` is true. One that leaves only if nobody else
 // can.
 template <typename Predicate>
@@ -186,11 +209,20 @@ absl::StatusOr<Cut> ComputeCut(const proto::StoredShard& stored,
     });
   }
   if (primary == nullptr) {
-    RareBranch<"cut: nobody can lead">();
-    return absl::FailedPreconditionError(
-        "no replica that is there has all committed values, and each lacks "
-        "what another has: bring back a server that was left out, with its "
-        "pool");
+    RareBranch<"cut: each lacks what another has">();
+    const uint32_t leader = LeaveOutWhoHasMore(cut.committed, &holdings);
+    if (holdings.size() < rules.least_survivors) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "no replica that is there has all committed values, and each lacks "
+          "what another has: bring back a server that was left out, with its "
+          "pool; or, if there is none, let server ",
+          leader, " go on and fetch what the others have: `whale admin ",
+          "set-policy --min-replicas ", holdings.size(), "` for this shard"));
+    }
+    unfit.emplace_back("who has what the primary lacks");
+    primary = &*std::find_if(
+        holdings.begin(), holdings.end(),
+        [leader](const Holding& holding) { return holding.server == leader; });
   }
   cut.start = RunEnd(*primary, cut.committed);
   if (Planted(PlantedBug::kCutTooLow)) {

@@ -57,9 +57,10 @@ struct CutRules {
 // are undamaged and complete; the others are left out of `Cut::members`. The
 // primary is the first that has all values below A, and T the end of what it
 // has: what only others have from there on is not committed. Where nobody has
-// all values below A, it is the first that has all that anybody has. Errors:
-// kFailedPrecondition: too few are left, or each of them lacks what another
-// has; the message says which, why and what to do.
+// all values below A, it is the first that has all that anybody has; where each
+// lacks what another has, the one that lacks least, and who has something of
+// that is left out. Errors: kFailedPrecondition: too few are left; the message
+// says which, why and what to do.
 absl::StatusOr<Cut> ComputeCut(const proto::StoredShard& stored,
                                const std::vector<SealedMember>& members,
                                const CutRules& rules);

@@ -194,12 +194,26 @@ TEST(Cut, HoleAboveAEndsTheLogOfWhoLacksOthersBelow) {
   EXPECT_EQ(cut->start, 920u);
 }
 
-TEST(Cut, WithoutAllValuesBelowAAnywhereTheShardWaits) {
-  // Each has what the other lacks.
-  const auto cut = CutOf({{900, {{450, 500}}}, {900, {{600, 700}}}});
+TEST(Cut, WhereEachLacksWhatAnotherHasWhoLacksLeastLeadsWithoutThose) {
+  const Member lacks_more{900, {{600, 750}}};
+  const Member lacks_least{950, {{450, 500}, {920, 930}}};
+  const Member lacks_both{920, {{450, 500}, {600, 750}}};
+  const auto cut = CutOf({lacks_more, lacks_both, lacks_least});
+  ASSERT_TRUE(cut.ok()) << cut.status();
+  EXPECT_TRUE(cut->lacks_values);
+  EXPECT_THAT(cut->members, ElementsAre(3, 2));
+  EXPECT_EQ(cut->committed, 900u);
+  EXPECT_EQ(cut->start, 920u);
+}
+
+TEST(Cut, WhereEachLacksWhatAnotherHasItWaitsIfTooFewWouldGoOn) {
+  const auto cut =
+      CutOf({{900, {{450, 520}}}, {900, {{600, 660}}}}, Stored(), 2);
   EXPECT_EQ(cut.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(cut.status().message()),
-              HasSubstr("no replica that is there has all committed values"));
+              HasSubstr("each lacks what another has: bring back"));
+  EXPECT_THAT(std::string(cut.status().message()),
+              HasSubstr("let server 2 go on"));
 }
 
 TEST(Cut, DamagedMemberIsLeftOutIfEnoughAreLeft) {

@@ -14,6 +14,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 constexpr uint64_t kFirst = kTestSegmentBytes;
 constexpr uint64_t kMissing = kFirst + 1024;
@@ -72,6 +73,12 @@ class MissingTest : public ::testing::Test {
     cluster_.server(2).shard(0).clear_missing_values();
     cluster_.Rounds(2);
   }
+  // Server 1 is a member again.
+  void Return() {
+    cluster_.Start(1);
+    cluster_.Rounds(10);
+    EXPECT_THAT(cluster_.stored_shard(0).members(), ElementsAre(2, 3, 1));
+  }
 
   FakeCluster cluster_;
 };
@@ -111,7 +118,30 @@ TEST_F(MissingTest, AListThatIsNotWholeIsSaidNotToBe) {
   EXPECT_EQ(Status().missing(0).values(), 5000u);
 }
 
+// Who is away may miss what those have that are here.
+TEST_F(MissingTest, ItIsForgottenOnlyOnceAllAreThere) {
+  NothingIsMissing();
+  EXPECT_TRUE(cluster_.stored_shard(0).lacks_values());
+  EXPECT_EQ(Status().missing(0).values(), 0u);
+  EXPECT_THAT(Status().warnings(),
+              Not(Contains(HasSubstr("committed values"))));
+  Return();
+  EXPECT_FALSE(cluster_.stored_shard(0).lacks_values());
+}
+
+TEST_F(MissingTest, WhatIsFoundMissingLaterIsListedToo) {
+  const proto::MissingValue value = cluster_.server(2).shard(0).missing(0);
+  NothingIsMissing();
+  Return();
+  *cluster_.server(3).shard(0).add_missing() = value;
+  cluster_.server(3).shard(0).set_missing_values(1);
+  cluster_.Rounds(2);
+  EXPECT_TRUE(cluster_.stored_shard(0).lacks_values());
+  EXPECT_EQ(cluster_.directive(2, 0).missing(0).lsn(), kMissing);
+}
+
 TEST_F(MissingTest, WhoHasNotAppliedAllMayHaveMore) {
+  Return();
   cluster_.server(3).shard(0).set_applied(kMissing);
   cluster_.Rounds(1);
   NothingIsMissing();
@@ -123,6 +153,7 @@ TEST_F(MissingTest, WhoHasNotAppliedAllMayHaveMore) {
 }
 
 TEST_F(MissingTest, WhatIsGivenUpIsStoredAndForgottenWhenItIsDone) {
+  Return();
   EXPECT_THAT(*DeclareLost({kMissing, kMissing + 16}),
               HasSubstr("1 values of shard 0 are given up"));
   EXPECT_THAT(cluster_.stored_shard(0).declared_lost(), ElementsAre(kMissing));

@@ -204,15 +204,7 @@ TEST_F(BadPoolTest, RotInTheMiddleOfALog) {
     }
   };
   ASSERT_NO_FATAL_FAILURE(expect_all(1));
-  std::string status;
-  ASSERT_TRUE(WaitFor(
-      [&] {
-        status = cluster_.Whale({"status"}).output;
-        return status.find("not served") == std::string::npos &&
-               status.find(" of 3 replicas") == std::string::npos;
-      },
-      kStartTimeoutMs))
-      << status;
+  ASSERT_NO_FATAL_FAILURE(cluster_.AwaitWhole());
   ASSERT_NO_FATAL_FAILURE(expect_all(2));
   client.reset();
   ASSERT_EQ(cluster_.Stop(), 0);

@@ -114,8 +114,8 @@ class Driver {
       }
     }
     for (const std::string& problem :
-         ReadFinally(client_.get(), options_.keys, options_.final_replicas,
-                     &history_)) {
+         ReadFinally(client_.get(), ClientKeys(options_.keys),
+                     options_.final_replicas, &history_)) {
       history_.Problem(problem);
     }
     history_.Done();
@@ -172,7 +172,7 @@ class Driver {
               const absl::StatusOr<ReadResult>& result) {
     --open_;
     if (!result.ok()) {
-      history_.Answer(number, AnswerOf(result.status()));
+      history_.Failed(number, result.status());
       return;
     }
     const std::string name = NameOfValue(result->value);
@@ -226,30 +226,12 @@ class Driver {
     return [this, key, number](absl::StatusOr<WriteResult> result) {
       --open_;
       if (!result.ok()) {
-        history_.Answer(number, AnswerOf(result.status()));
+        history_.Failed(number, result.status());
         return;
       }
       last_version_[key] = result->version;
       history_.Answer(number, Answer::kOk, result->version);
     };
-  }
-
-  // A failed compare does not tell the key's version here, so it counts as
-  // what is certain: that nothing happened.
-  Answer AnswerOf(const absl::Status& status) {
-    switch (status.code()) {
-      case absl::StatusCode::kNotFound:
-        return Answer::kNotFound;
-      case absl::StatusCode::kFailedPrecondition:
-      case absl::StatusCode::kUnavailable:
-      case absl::StatusCode::kResourceExhausted:
-        return Answer::kRefused;
-      case absl::StatusCode::kDeadlineExceeded:
-        return Answer::kUnknown;
-      default:
-        history_.Problem(status.ToString());
-        return Answer::kUnknown;
-    }
   }
 
   static std::string KeyName(uint64_t key) { return absl::StrCat("key", key); }

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/check.h"
@@ -170,6 +171,24 @@ void Cluster::KillAll() {
     KillAndAwait(pids);
   }
   dev_.reset();
+}
+
+void Cluster::SignalDev(int signal) const {
+  ASSERT_EQ(kill(Pids("dev").front(), signal), 0);
+}
+
+void Cluster::AwaitWhole() const {
+  CommandResult status;
+  const bool whole = WaitFor(
+      [&] {
+        status = Whale({"status"});
+        return status.exit_code == 0 &&
+               !absl::StrContains(status.output, "not served") &&
+               !absl::StrContains(status.output, " of 3 replicas") &&
+               !absl::StrContains(status.output, " committed values");
+      },
+      kStartTimeoutMs);
+  ASSERT_TRUE(whole) << status.output;
 }
 
 std::vector<pid_t> Cluster::ServerProcesses() const {

@@ -49,6 +49,12 @@ class Cluster {
   // kill -9 of every process of the cluster, at once.
   void KillAll();
 
+  // To `whale dev` alone. Stopped, it does not start again whatever dies.
+  void SignalDev(int signal) const;
+  // Until all replicas of all shards serve, and none lacks a value; fails the
+  // test otherwise.
+  void AwaitWhole() const;
+
   // Processes of a role: the first words of the command line after the
   // program's name, such as "serve" or "coordinator". Sorted by pid.
   std::vector<pid_t> Pids(const std::string& role) const;

@@ -17,21 +17,33 @@ constexpr int kEtcdPort = 20;
 
 EtcdCluster::~EtcdCluster() { KillAll(); }
 
-std::string EtcdCluster::etcd_url(int offset) const {
-  return absl::StrCat("http://127.0.0.1:", port() + kEtcdPort + offset);
+std::string EtcdCluster::etcd_url(size_t member, bool for_peers) const {
+  return absl::StrCat("http://127.0.0.1:",
+                      port() + kEtcdPort + 2 * member + (for_peers ? 1 : 0));
 }
+
+void EtcdCluster::StartEtcdMember(size_t number) {
+  std::string all;
+  for (size_t i = 0; i < kEtcdMembers; ++i) {
+    absl::StrAppend(&all, i == 0 ? "" : ",", "m", i, "=", etcd_url(i, true));
+  }
+  const std::string name = absl::StrCat("m", number);
+  const std::string url = etcd_url(number);
+  const std::string peer_url = etcd_url(number, true);
+  etcd_.at(number) = std::make_unique<ChildProcess>(
+      std::vector<std::string>{
+          "/usr/bin/env", "etcd", "--name", name, "--data-dir",
+          folder() + "/etcd-" + name, "--listen-client-urls", url,
+          "--advertise-client-urls", url, "--listen-peer-urls", peer_url,
+          "--initial-advertise-peer-urls", peer_url, "--initial-cluster", all},
+      tag(), LogOf("etcd-" + name));
+}
+
+void EtcdCluster::KillEtcdMember(size_t number) { etcd_.at(number).reset(); }
 
 void EtcdCluster::Start() {
   std::filesystem::create_directories(folder() + "/data/log");
-  const std::string peer = etcd_url(1);
-  etcd_ = std::make_unique<ChildProcess>(
-      std::vector<std::string>{"/usr/bin/env", "etcd", "--data-dir",
-                               folder() + "/etcd", "--listen-client-urls",
-                               etcd_url(0), "--advertise-client-urls",
-                               etcd_url(0), "--listen-peer-urls", peer,
-                               "--initial-advertise-peer-urls", peer,
-                               "--initial-cluster", "default=" + peer},
-      tag(), LogOf("etcd"));
+  for (size_t i = 0; i < kEtcdMembers; ++i) StartEtcdMember(i);
   StartCoordinator(0);
   for (size_t i = 0; i < kReplicas; ++i) StartServerAgain(i);
   ASSERT_TRUE(WaitFor(
@@ -46,9 +58,11 @@ void EtcdCluster::Start() {
 void EtcdCluster::StartCoordinator(size_t number) {
   coordinators_.at(number) = std::make_unique<ChildProcess>(
       std::vector<std::string>{WHALE_PROGRAM, "coordinator", "--store",
-                               "etcd:" + etcd_url(0), "--port",
-                               absl::StrCat(port() + number), "--lease",
-                               "500ms", "--shards", absl::StrCat(kShards)},
+                               absl::StrCat("etcd:", etcd_url(0), ",",
+                                            etcd_url(1), ",", etcd_url(2)),
+                               "--port", absl::StrCat(port() + number),
+                               "--lease", "500ms", "--shards",
+                               absl::StrCat(kShards)},
       tag(), LogOf(absl::StrCat("coordinator-", number)));
 }
 

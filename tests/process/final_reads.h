@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tests/process/history_file.h"
@@ -11,10 +12,16 @@
 
 namespace whale::process_test {
 
-// Reads key0 to key<keys - 1> linearizably at replicas 1 to `replicas`, into
-// the history. Gives what was wrong by itself: mangled values, failures.
-std::vector<std::string> ReadFinally(Client* client, uint64_t keys,
-                                     uint32_t replicas, HistoryWriter* writer);
+// key0 to key<count - 1>, those of client processes.
+std::vector<std::string> ClientKeys(uint64_t count);
+
+// Reads `keys` linearizably at replicas 1 to `replicas`, into the history.
+// Gives what was wrong by itself: failures, and mangled values, those that
+// `name_of` has no name for.
+std::vector<std::string> ReadFinally(
+    Client* client, const std::vector<std::string>& keys, uint32_t replicas,
+    HistoryWriter* writer,
+    std::string (*name_of)(std::string_view value) = NameOfValue);
 
 }  // namespace whale::process_test
 

@@ -83,6 +83,26 @@ void HistoryWriter::Answer(uint64_t number, checkers::Answer answer,
                     " ", Shown(value_name), " ", now));
 }
 
+// A failed compare does not tell the key's version here, so it counts as what
+// is certain: that nothing happened.
+void HistoryWriter::Failed(uint64_t number, const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kNotFound:
+      Answer(number, checkers::Answer::kNotFound);
+      return;
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kResourceExhausted:
+      Answer(number, checkers::Answer::kRefused);
+      return;
+    default:
+      Problem(status.ToString());
+      [[fallthrough]];
+    case absl::StatusCode::kDeadlineExceeded:
+      Answer(number, checkers::Answer::kUnknown);
+  }
+}
+
 void HistoryWriter::Problem(const std::string& what) {
   Line(absl::StrCat("X ", what));
 }

@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "sim/checkers/history.h"
 
 namespace whale::process_test {
@@ -40,6 +41,8 @@ class HistoryWriter {
   uint64_t Invoke(checkers::Operation operation);
   void Answer(uint64_t number, checkers::Answer answer, uint64_t version = 0,
               const std::string& value_name = "");
+  // A failure; one that no client should ever see is a problem as well.
+  void Failed(uint64_t number, const absl::Status& status);
   // Something that the client itself found to be wrong.
   void Problem(const std::string& what);
   // The client did all that it was asked to.

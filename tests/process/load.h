@@ -25,6 +25,10 @@ struct LoadOptions {
   int64_t rate = 0;  // operations per second of each client; 0: no bound
 };
 
+// What every checker says, as test failures; one more if next to no write
+// succeeded.
+void CheckHistory(const checkers::History& history);
+
 class Load {
  public:
   Load(const Cluster* cluster, const LoadOptions& options);
@@ -48,7 +52,7 @@ class Load {
   checkers::History Collect() const;
   // Reads every key, linearizably, at every replica; part of the history.
   void FinalReads();
-  // What every checker says to Collect().
+  // CheckHistory of Collect().
   void Check() const;
 
  private:
