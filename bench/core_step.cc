@@ -118,8 +118,9 @@ class Backup {
                  .ring = memory_.GrantOf(memory_.area().rings[0],
                                          uint64_t{kRingSlots} * 64),
                  .ring_slots = kRingSlots,
-                 .delivery_cells =
-                     memory_.GrantOf(memory_.area().delivery_cells, 128)}),
+                 .delivery_cells = memory_.GrantOf(
+                     memory_.area().delivery_cells,
+                     logstore::kDeliveryCells * logstore::kCellBytes)}),
         announcer_({.epoch = kEpoch,
                     .start = primary->state().log.begin(),
                     .delivery_cells = memory_.area().delivery_cells,

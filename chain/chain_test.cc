@@ -183,7 +183,7 @@ class Chain {
     delivery.flush = policy_.flush;
     delivery.ring = memory.RingGrant();
     delivery.ring_slots = kRingSlots;
-    delivery.delivery_cells = memory.GrantOf(memory.area().delivery_cells, 128);
+    delivery.delivery_cells = memory.DeliveryGrant();
     backup.sender = std::make_unique<DeliverySender>(delivery);
     backup.sender->AddSegment(1, memory.SegmentGrant(1));
     backup.staging = std::make_unique<TestReplica>(kSegmentBytes, kRingSlots);

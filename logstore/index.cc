@@ -2,7 +2,12 @@
 
 #include <sys/mman.h>
 
+#include <bit>
 #include <cstring>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #include "common/check.h"
 #include "common/huge_pages.h"
@@ -95,6 +100,33 @@ Index::Entry Index::EntryOf(uint32_t bits, const RecordHeader* record) const {
   return Entry{bits} << kPlaceBits | place;
 }
 
+// Without a branch per entry: which of them matches is chance, and a wrong
+// guess costs more than looking at all.
+uint32_t Index::Matching(const Entry* line, uint32_t bits) {
+#if defined(__SSE2__)
+  const auto pair = [line](size_t i) {  // of hash bits, as floats for shuffling
+    return _mm_castsi128_ps(_mm_srli_epi64(
+        _mm_load_si128(reinterpret_cast<const __m128i*>(line) + i),
+        kPlaceBits));
+  };
+  const auto four = [&](size_t i) {
+    return _mm_castps_si128(
+        _mm_shuffle_ps(pair(i), pair(i + 1), _MM_SHUFFLE(2, 0, 2, 0)));
+  };
+  const __m128i wanted = _mm_set1_epi32(static_cast<int>(bits));
+  const __m128i equal = _mm_packs_epi32(_mm_cmpeq_epi32(four(0), wanted),
+                                        _mm_cmpeq_epi32(four(2), wanted));
+  return static_cast<uint32_t>(
+      _mm_movemask_epi8(_mm_packs_epi16(equal, _mm_setzero_si128())));
+#else
+  uint32_t matching = 0;
+  for (size_t i = 0; i < kLineEntries; ++i) {
+    matching |= static_cast<uint32_t>(BitsOf(line[i]) == bits) << i;
+  }
+  return matching;
+#endif
+}
+
 template <typename Predicate>
 Index::Entry* Index::FindEntry(uint64_t hash, const Predicate& is_it) const {
   const uint32_t bits = StoredBits(hash);
@@ -102,10 +134,9 @@ Index::Entry* Index::FindEntry(uint64_t hash, const Predicate& is_it) const {
   size_t at = HomeLine(bits);
   for (size_t probed = 0; probed < kPageLines; ++probed) {
     Entry* line = page->lines[at];
-    for (size_t i = 0; i < kLineEntries; ++i) {
-      if (BitsOf(line[i]) == bits && line[i] != 0 && is_it(RecordOf(line[i]))) {
-        return &line[i];
-      }
+    for (uint32_t left = Matching(line, bits); left != 0; left &= left - 1) {
+      Entry* entry = &line[std::countr_zero(left)];
+      if (*entry != 0 && is_it(RecordOf(*entry))) return entry;
     }
     if (line[kLineEntries - 1] == 0) break;
     at = (at + 1) % kPageLines;
@@ -127,13 +158,13 @@ const RecordHeader* Index::Find(uint64_t hash, std::string_view key) const {
 void Index::PrefetchRecord(uint64_t hash) const {
   const uint32_t bits = StoredBits(hash);
   const Entry* line = HomeLineOf(bits);
-  for (size_t i = 0; i < kLineEntries; ++i) {
-    if (BitsOf(line[i]) != bits) continue;
-    const auto* record = reinterpret_cast<const std::byte*>(RecordOf(line[i]));
-    __builtin_prefetch(record);
-    __builtin_prefetch(record + sizeof(RecordHeader));  // most keys begin here
-    return;  // another key with the same bits is rare
-  }
+  const uint32_t matching = Matching(line, bits);
+  if (matching == 0) return;
+  // Another key with the same bits is rare.
+  const auto* record = reinterpret_cast<const std::byte*>(
+      RecordOf(line[std::countr_zero(matching)]));
+  whale::Prefetch(record);
+  whale::Prefetch(record + sizeof(RecordHeader));  // most keys begin here
 }
 
 bool Index::Apply(uint64_t hash, const RecordHeader* record) {

@@ -22,6 +22,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "common/prefetch.h"
 #include "logstore/record.h"
 
 namespace whale::logstore {
@@ -50,7 +51,7 @@ class Index {
   // Starts fetching what Find and Apply will touch: first the page's line; a
   // while later, the record whose key they will compare.
   void Prefetch(uint64_t hash) const {
-    __builtin_prefetch(HomeLineOf(StoredBits(hash)));
+    whale::Prefetch(HomeLineOf(StoredBits(hash)));
   }
   void PrefetchRecord(uint64_t hash) const;
 
@@ -105,6 +106,8 @@ class Index {
   Entry EntryOf(uint32_t bits, const RecordHeader* record) const;
   static PageInfo& InfoOf(const Page* page);
 
+  // Bit i: entry i of the line has these hash bits. A free entry's are 0.
+  static uint32_t Matching(const Entry* line, uint32_t bits);
   // The entry whose record satisfies `is_it`, or nullptr.
   template <typename Predicate>
   Entry* FindEntry(uint64_t hash, const Predicate& is_it) const;

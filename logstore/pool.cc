@@ -254,13 +254,15 @@ ShardArea Pool::Area(ShardId shard) const {
   WHALE_CHECK(shard.value() < geometry_.shard_count);
   const PoolLayout layout = LayoutOf(geometry_);
   std::byte* cells = mapping_.base + layout.Cells(shard);
-  static_assert((8 + 2 * kMaxBackups) * kCellBytes <= kPageBytes);
+  static_assert((kDeliveryCells + 6 + 2 * kMaxBackups) * kCellBytes <=
+                kPageBytes);
+  std::byte* pairs = cells + kDeliveryCells * kCellBytes;
   return ShardArea{
       .delivery_cells = cells,
-      .chain_cells = cells + 2 * kCellBytes,
-      .commit_cells = cells + 4 * kCellBytes,
-      .epoch_cells = cells + 6 * kCellBytes,
-      .progress_cells = cells + 8 * kCellBytes,
+      .chain_cells = pairs,
+      .commit_cells = pairs + 2 * kCellBytes,
+      .epoch_cells = pairs + 4 * kCellBytes,
+      .progress_cells = pairs + 6 * kCellBytes,
       .rings = {mapping_.base + layout.Ring(shard, 0),
                 mapping_.base + layout.Ring(shard, 1)},
   };

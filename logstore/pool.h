@@ -30,8 +30,9 @@ namespace whale::logstore {
 
 using Uuid = std::array<uint8_t, 16>;
 
-inline constexpr uint32_t kFormatVersion = 2;
+inline constexpr uint32_t kFormatVersion = 3;
 inline constexpr size_t kCellBytes = 64;
+inline constexpr size_t kDeliveryCells = 4;
 inline constexpr size_t kMaxBackups = 15;
 
 // Chosen when a pool is formatted; the same on every server of a cluster,
@@ -71,9 +72,9 @@ struct ShardState {
 };
 
 // Addresses within one shard's area, all in registered, persistent memory.
-// Cells come in pairs that are written alternately, so that one is whole.
+// Cells of a kind are written in turn, so that one is whole.
 struct ShardArea {
-  std::byte* delivery_cells;  // 2; written by the primary
+  std::byte* delivery_cells;  // kDeliveryCells; written by the primary
   std::byte* chain_cells;     // 2; written by the predecessor
   std::byte* commit_cells;    // 2; written here when primary, READ by backups
   std::byte* epoch_cells;     // 2; written here, READ by the primary

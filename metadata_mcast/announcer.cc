@@ -26,9 +26,9 @@ Announcer::Announcer(const AnnouncerConfig& config)
 
 void Announcer::ReadCell() {
   // Cells land in the order of their sequence, so the first one newer than the
-  // last read changes the other slot.
+  // last read changes the slot after it.
   const std::byte* const next =
-      config_.delivery_cells + CellOffset(cell_sequence_ + 1);
+      config_.delivery_cells + CellOffset<DeliveryCell>(cell_sequence_ + 1);
   if (LoadRemoteWord(next + offsetof(DeliveryCell, sequence)) <=
           cell_sequence_ &&
       cell_sequence_ > 0) {

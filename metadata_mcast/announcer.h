@@ -33,7 +33,7 @@ struct AnnouncerConfig {
   Epoch epoch;
   Lsn start;      // the first LSN that this epoch's primary delivers
   Lsn committed;  // known to be committed when the epoch begins
-  const std::byte* delivery_cells = nullptr;  // 2
+  const std::byte* delivery_cells = nullptr;  // kDeliveryCells
   const std::byte* ring = nullptr;
   uint32_t ring_slots = 0;  // power of two
   // So many calls in a row may find the same record not whole.

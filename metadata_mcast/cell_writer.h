@@ -1,4 +1,4 @@
-// Writes cells of one kind into a pair at a peer, one work request each.
+// Writes cells of one kind into their slots at a peer, one work request each.
 //
 // Thread-safety: none. Ownership: a request points at the writer's own copy of
 // the cell; it is sent inline, so the copy need only last until it was posted.
@@ -19,10 +19,10 @@ class CellWriter {
   static_assert(kCellBytes <= fabric::kMaxInlineBytes);
 
   CellWriter() = default;
-  // `pair`: the right to write both slots at the peer.
-  CellWriter(const fabric::Grant& pair, Epoch epoch)
-      : pair_(pair), epoch_(epoch) {
-    WHALE_CHECK(pair.length_bytes >= kCellSlots * kCellBytes);
+  // `slots`: the right to write them all at the peer.
+  CellWriter(const fabric::Grant& slots, Epoch epoch)
+      : slots_(slots), epoch_(epoch) {
+    WHALE_CHECK(slots.length_bytes >= kSlots<Cell> * kCellBytes);
   }
 
   // Fills in epoch, sequence and checksum; an unsignaled, inline kWrite into
@@ -37,14 +37,14 @@ class CellWriter {
     request.inline_data = true;
     request.local = &cell_;
     request.length_bytes = kCellBytes;
-    request.remote_key = pair_.key;
-    request.remote_address = pair_.address + CellOffset(cell.sequence);
+    request.remote_key = slots_.key;
+    request.remote_address = slots_.address + CellOffset<Cell>(cell.sequence);
     return request;
   }
   uint64_t sequence() const { return sequence_; }
 
  private:
-  fabric::Grant pair_;
+  fabric::Grant slots_;
   Epoch epoch_;
   uint64_t sequence_ = 0;
   Cell cell_{};

@@ -6,9 +6,9 @@
 //   ended| active     | sequence | zero                       |z |crc|
 //
 // All integers little-endian; `z` and `zero` are zeros; `crc` is CRC-32C over
-// bytes 0 .. 59. No write of a cell is atomic: a cell checks itself, and cells
-// come in pairs written alternately (slot = sequence modulo 2), so that one is
-// whole whatever the writer was doing when it stopped.
+// bytes 0 .. 59. No write of a cell is atomic: a cell checks itself, and each
+// kind has several slots that are written in turn (slot = sequence modulo
+// kSlots), so that one is whole whatever the writer was doing when it stopped.
 //
 // Thread-safety: readers may be in other processes; see common/remote_memory.h.
 #ifndef WHALE_METADATA_MCAST_CELLS_H_
@@ -17,18 +17,18 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <type_traits>
-#include <utility>
 
 #include "common/crc32c.h"
 #include "common/ids.h"
 #include "common/remote_memory.h"
+#include "logstore/pool.h"
 
 namespace whale::metadata_mcast {
 
 inline constexpr size_t kCellBytes = 64;
-inline constexpr size_t kCellSlots = 2;
 
 // Primary -> backup, behind every delivery.
 struct DeliveryCell {
@@ -62,6 +62,13 @@ struct EpochCell {
   uint32_t crc;
 };
 
+// Slots of a kind. Delivery cells have more than two, because as many batches
+// less one may be in flight (protocol, section 4).
+template <typename Cell>
+inline constexpr size_t kSlots = 2;
+template <>
+inline constexpr size_t kSlots<DeliveryCell> = logstore::kDeliveryCells;
+
 template <typename Cell>
 inline constexpr bool kIsCell =
     sizeof(Cell) == kCellBytes&& offsetof(Cell, crc) == kCellBytes - 4 &&
@@ -84,29 +91,58 @@ bool IsWhole(const Cell& cell) {
   return cell.crc == CellCrc(cell);
 }
 
-// Where cell number `sequence` of a pair goes.
-inline size_t CellOffset(uint64_t sequence) {
-  return static_cast<size_t>(sequence % kCellSlots) * kCellBytes;
+// Where cell number `sequence` of a kind goes.
+template <typename Cell>
+size_t CellOffset(uint64_t sequence) {
+  return static_cast<size_t>(sequence % kSlots<Cell>) * kCellBytes;
 }
 
-// The newest whole cell of the pair among those that `accept(cell)` takes; none
-// if neither is. At least as new as the newest that was whole when the call
-// began: while the slots are read one after the other, two more cells may be
-// written. If the second slot is in the middle of such a write, what the first
-// held before may be older than what the second held when the call began; then
-// the first is looked at again.
-// REQUIRES: `pair` is 8-byte aligned and kCellSlots * kCellBytes long.
+template <typename Cell>
+using CellSlots = std::array<Cell, kSlots<Cell>>;
+template <typename Cell>
+CellSlots<Cell> LoadSlots(const std::byte* slots) {
+  CellSlots<Cell> cells;
+  for (size_t slot = 0; slot < cells.size(); ++slot) {
+    cells[slot] = LoadRemote<Cell>(slots + slot * kCellBytes);
+  }
+  return cells;
+}
+// Among those that `accept(cell)` takes, the one with the largest sequence
+// below `bound`, whole or not; nullptr if there is none.
 template <typename Cell, typename Accept>
-std::optional<Cell> NewestWholeIf(const std::byte* pair, Accept&& accept) {
-  while (true) {
-    const Cell first = LoadRemote<Cell>(pair);
-    const Cell second = LoadRemote<Cell>(pair + kCellBytes);
-    if (accept(second) && IsWhole(second)) {
-      const bool newer = accept(first) && first.sequence > second.sequence;
-      return newer && IsWhole(first) ? first : second;
+const Cell* LargestBelow(uint64_t bound, const CellSlots<Cell>& cells,
+                         Accept&& accept) {
+  const Cell* largest = nullptr;
+  for (const Cell& cell : cells) {
+    if (cell.sequence < bound && accept(cell) &&
+        (largest == nullptr || cell.sequence > largest->sequence)) {
+      largest = &cell;
     }
-    if (!accept(first) || !IsWhole(first)) return std::nullopt;
-    if (LoadRemote<Cell>(pair).sequence == first.sequence) return first;
+  }
+  return largest;
+}
+
+// The newest whole cell among those that `accept(cell)` takes; none if there
+// is none. At least as new as the newest that was whole when the call began:
+// while the slots are read one after the other, more cells may be written, and
+// what stands next to a torn one may be older than that. Then all are looked at
+// again, until two looks have found the same bytes (docs/spec/cells.pml).
+// REQUIRES: `slots` is 8-byte aligned and kSlots<Cell> * kCellBytes long.
+template <typename Cell, typename Accept>
+std::optional<Cell> NewestWholeIf(const std::byte* slots, Accept&& accept) {
+  CellSlots<Cell> cells = LoadSlots<Cell>(slots);
+  while (true) {
+    const Cell* cell = LargestBelow<Cell>(UINT64_MAX, cells, accept);
+    if (cell == nullptr) return std::nullopt;
+    if (IsWhole(*cell)) return *cell;
+    const CellSlots<Cell> again = LoadSlots<Cell>(slots);
+    if (std::memcmp(&again, &cells, sizeof(cells)) == 0) {
+      while (cell != nullptr && !IsWhole(*cell)) {
+        cell = LargestBelow<Cell>(cell->sequence, cells, accept);
+      }
+      return cell != nullptr ? std::optional<Cell>(*cell) : std::nullopt;
+    }
+    cells = again;
   }
 }
 // Whether neither slot of a copy that a READ fetched was caught in the middle
@@ -115,8 +151,7 @@ std::optional<Cell> NewestWholeIf(const std::byte* pair, Accept&& accept) {
 // whole one may be older than what was there when the READ began.
 template <typename Cell>
 bool IsSettled(const std::byte* pair) {
-  for (size_t slot = 0; slot < kCellSlots; ++slot) {
-    const Cell cell = LoadRemote<Cell>(pair + slot * kCellBytes);
+  for (const Cell& cell : LoadSlots<Cell>(pair)) {
     const bool blank = cell.crc == 0 && cell.sequence == 0;
     if (!blank && !IsWhole(cell)) return false;
   }
@@ -124,26 +159,14 @@ bool IsSettled(const std::byte* pair) {
 }
 // The newest whole cell of `epoch`.
 template <typename Cell>
-std::optional<Cell> NewestWhole(const std::byte* pair, Epoch epoch) {
+std::optional<Cell> NewestWhole(const std::byte* slots, Epoch epoch) {
   return NewestWholeIf<Cell>(
-      pair, [epoch](const Cell& cell) { return cell.epoch == epoch.value(); });
-}
-// Both cells of the pair that are whole and of `epoch`, the newer first; a
-// sequence of 0 stands for none.
-template <typename Cell>
-std::array<Cell, kCellSlots> WholePair(const std::byte* pair, Epoch epoch) {
-  std::array<Cell, kCellSlots> cells{};
-  for (size_t slot = 0; slot < kCellSlots; ++slot) {
-    const Cell cell = LoadRemote<Cell>(pair + slot * kCellBytes);
-    if (cell.epoch == epoch.value() && IsWhole(cell)) cells[slot] = cell;
-  }
-  if (cells[0].sequence < cells[1].sequence) std::swap(cells[0], cells[1]);
-  return cells;
+      slots, [epoch](const Cell& cell) { return cell.epoch == epoch.value(); });
 }
 // The newest whole cell of a kind that has no epoch of its own.
 template <typename Cell>
-std::optional<Cell> NewestWhole(const std::byte* pair) {
-  return NewestWholeIf<Cell>(pair, [](const Cell&) { return true; });
+std::optional<Cell> NewestWhole(const std::byte* slots) {
+  return NewestWholeIf<Cell>(slots, [](const Cell&) { return true; });
 }
 
 // Writes one of this server's own cells where others READ it: seals a copy and
@@ -151,7 +174,7 @@ std::optional<Cell> NewestWhole(const std::byte* pair) {
 template <typename Cell>
 void StoreOwnCell(std::byte* pair, Cell cell) {
   SealCell(cell);
-  StoreShared(pair + CellOffset(cell.sequence), cell);
+  StoreShared(pair + CellOffset<Cell>(cell.sequence), cell);
 }
 
 }  // namespace whale::metadata_mcast

@@ -9,30 +9,30 @@
 namespace whale::metadata_mcast {
 namespace {
 
-struct Pair {
-  alignas(64) std::byte bytes[kCellSlots * kCellBytes] = {};
+struct Slots {
+  alignas(64) std::byte bytes[kSlots<DeliveryCell> * kCellBytes] = {};
 };
 
 // What the fabric does with a writer's request.
-void Land(const fabric::WorkRequest& request, Pair& pair,
+void Land(const fabric::WorkRequest& request, Slots& slots,
           size_t bytes = kCellBytes) {
-  std::memcpy(pair.bytes + request.remote_address, request.local, bytes);
+  std::memcpy(slots.bytes + request.remote_address, request.local, bytes);
 }
 
-fabric::Grant GrantOfPair() { return {1, 0, kCellSlots * kCellBytes}; }
+fabric::Grant GrantOfSlots() { return {1, 0, sizeof(Slots)}; }
 
 TEST(Cells, FreshMemoryHoldsNone) {
-  Pair pair;
-  EXPECT_FALSE(NewestWhole<DeliveryCell>(pair.bytes, Epoch(1)));
-  EXPECT_FALSE(NewestWhole<EpochCell>(pair.bytes));
+  Slots slots;
+  EXPECT_FALSE(NewestWhole<DeliveryCell>(slots.bytes, Epoch(1)));
+  EXPECT_FALSE(NewestWhole<EpochCell>(slots.bytes));
 }
 
 TEST(Cells, TheNewestWins) {
-  Pair pair;
-  CellWriter<DeliveryCell> writer(GrantOfPair(), Epoch(3));
+  Slots slots;
+  CellWriter<DeliveryCell> writer(GrantOfSlots(), Epoch(3));
   for (uint64_t i = 1; i <= 5; ++i) {
-    Land(writer.Write({.delivered = i * 100}), pair);
-    const auto cell = NewestWhole<DeliveryCell>(pair.bytes, Epoch(3));
+    Land(writer.Write({.delivered = i * 100}), slots);
+    const auto cell = NewestWhole<DeliveryCell>(slots.bytes, Epoch(3));
     ASSERT_TRUE(cell);
     EXPECT_EQ(cell->delivered, i * 100);
     EXPECT_EQ(cell->sequence, i);
@@ -41,16 +41,32 @@ TEST(Cells, TheNewestWins) {
 
 TEST(Cells, ATornCellLeavesTheOneBeforeIt) {
   for (size_t torn_at = 8; torn_at < kCellBytes; torn_at += 8) {
-    Pair pair;
-    CellWriter<DeliveryCell> writer(GrantOfPair(), Epoch(3));
+    Slots slots;
+    CellWriter<DeliveryCell> writer(GrantOfSlots(), Epoch(3));
     for (uint64_t i = 1; i <= 3; ++i) {
-      Land(writer.Write({.delivered = i * 100, .committed = i * 100}), pair);
+      Land(writer.Write({.delivered = i * 100, .committed = i * 100}), slots);
     }
-    Land(writer.Write({.delivered = 400, .committed = 400}), pair, torn_at);
-    const auto cell = NewestWhole<DeliveryCell>(pair.bytes, Epoch(3));
+    Land(writer.Write({.delivered = 400, .committed = 400}), slots, torn_at);
+    const auto cell = NewestWhole<DeliveryCell>(slots.bytes, Epoch(3));
     ASSERT_TRUE(cell);
     EXPECT_EQ(cell->delivered, 300u);
   }
+}
+
+TEST(Cells, TheNewestOfThoseThatAreWholeAmongTornOnes) {
+  Slots slots;
+  CellWriter<DeliveryCell> writer(GrantOfSlots(), Epoch(3));
+  for (uint64_t i = 1; i <= kSlots<DeliveryCell>; ++i) {
+    Land(writer.Write({.delivered = i * 100}), slots);
+  }
+  for (uint64_t torn = 1; torn < kSlots<DeliveryCell>; ++torn) {
+    Land(writer.Write({.delivered = 9000}), slots, 40);
+    const auto cell = NewestWhole<DeliveryCell>(slots.bytes, Epoch(3));
+    ASSERT_TRUE(cell);
+    EXPECT_EQ(cell->delivered, kSlots<DeliveryCell> * 100);
+  }
+  Land(writer.Write({.delivered = 9000}), slots, 40);
+  EXPECT_FALSE(NewestWhole<DeliveryCell>(slots.bytes, Epoch(3)));
 }
 
 TEST(Cells, EveryFlippedBitIsSeen) {
@@ -65,22 +81,22 @@ TEST(Cells, EveryFlippedBitIsSeen) {
 }
 
 TEST(Cells, CellsOfAnotherEpochDoNotCount) {
-  Pair pair;
-  CellWriter<DeliveryCell> old_writer(GrantOfPair(), Epoch(2));
+  Slots slots;
+  CellWriter<DeliveryCell> old_writer(GrantOfSlots(), Epoch(2));
   for (uint64_t i = 1; i <= 8; ++i) {
-    Land(old_writer.Write({.delivered = 9000}), pair);
+    Land(old_writer.Write({.delivered = 9000}), slots);
   }
-  EXPECT_FALSE(NewestWhole<DeliveryCell>(pair.bytes, Epoch(3)));
-  CellWriter<DeliveryCell> writer(GrantOfPair(), Epoch(3));
-  Land(writer.Write({.delivered = 100}), pair);
-  EXPECT_EQ(NewestWhole<DeliveryCell>(pair.bytes, Epoch(3))->delivered, 100u);
+  EXPECT_FALSE(NewestWhole<DeliveryCell>(slots.bytes, Epoch(3)));
+  CellWriter<DeliveryCell> writer(GrantOfSlots(), Epoch(3));
+  Land(writer.Write({.delivered = 100}), slots);
+  EXPECT_EQ(NewestWhole<DeliveryCell>(slots.bytes, Epoch(3))->delivered, 100u);
 }
 
 TEST(Cells, OwnCellsAreReadBack) {
-  Pair pair;
-  StoreOwnCell(pair.bytes, EpochCell{.ended_epoch = 4, .sequence = 1});
-  StoreOwnCell(pair.bytes, EpochCell{.ended_epoch = 5, .sequence = 2});
-  EXPECT_EQ(NewestWhole<EpochCell>(pair.bytes)->ended_epoch, 5u);
+  Slots slots;
+  StoreOwnCell(slots.bytes, EpochCell{.ended_epoch = 4, .sequence = 1});
+  StoreOwnCell(slots.bytes, EpochCell{.ended_epoch = 5, .sequence = 2});
+  EXPECT_EQ(NewestWhole<EpochCell>(slots.bytes)->ended_epoch, 5u);
 }
 
 }  // namespace

@@ -91,7 +91,7 @@ DeliverySender::DeliverySender(const DeliveryConfig& config)
   WHALE_CHECK(config.ring.length_bytes >=
               uint64_t{config.ring_slots} * sizeof(MetadataRecord));
   if (config.flush != FlushMethod::kNone) {
-    max_in_flight_ = std::min(max_in_flight_, kCellSlots - 1);
+    max_in_flight_ = std::min(max_in_flight_, kSlots<DeliveryCell> - 1);
   }
   WHALE_CHECK(max_in_flight_ > 0);
 }

@@ -94,8 +94,8 @@ class DeliverySender {
   Lsn acked() const { return acked_; }
   size_t in_flight() const { return in_flight_; }
   // Batches that may be in flight. Where completion means durable (a flush
-  // method other than kNone) it is one less than there are cell slots: until
-  // the cell before it is durable, a loss of power could tear both.
+  // method other than kNone) one less than there are cell slots: a loss of
+  // power may tear the cells of all of them, and one must be whole.
   size_t max_in_flight() const { return max_in_flight_; }
   // The largest commit watermark that is on its way.
   Lsn sent_committed() const { return sent_committed_; }

@@ -162,8 +162,7 @@ class Link {
     config.flush = options_.flush;
     config.ring = backup_->RingGrant();
     config.ring_slots = kRingSlots;
-    config.delivery_cells =
-        backup_->GrantOf(backup_->area().delivery_cells, 128);
+    config.delivery_cells = backup_->DeliveryGrant();
     return config;
   }
 
@@ -301,9 +300,7 @@ TEST(Delivery, ACellThatClaimsASegmentThatIsNotThereIsDamage) {
   link.Append("a", 10);
   link.DeliverAll();
   const Lsn end = link.announcer().announced();
-  CellWriter<DeliveryCell> writer(
-      link.backup().GrantOf(link.backup().area().delivery_cells, 128),
-      Epoch(1));
+  CellWriter<DeliveryCell> writer(link.backup().DeliveryGrant(), Epoch(1));
   for (int i = 0; i < 5; ++i) {
     link.backup().Execute(writer.Write({.delivered = 40 * kSegmentBytes}));
   }

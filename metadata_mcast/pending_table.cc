@@ -5,35 +5,12 @@
 
 namespace whale::metadata_mcast {
 
-PendingRecord PendingRecord::Of(const logstore::RecordHeader& header,
-                                uint64_t hash, bool has_value) {
-  PendingRecord record;
-  record.lsn = Lsn(header.lsn);
-  record.version = logstore::VersionOf(header);
-  record.hash = hash;
-  record.record_bytes = logstore::RecordBytes(header);
-  record.value_bytes = header.value_bytes;
-  record.key_bytes = header.key_bytes;
-  record.type = header.type;
-  record.tombstone = logstore::IsTombstone(header);
-  record.has_value = has_value;
-  return record;
-}
-
 PendingTable::PendingTable(size_t initial_capacity)
     : least_capacity_(
           std::bit_ceil(initial_capacity < 2 ? 2 : initial_capacity)),
       mask_(least_capacity_ - 1),
       entries_(mask_ + 1),
       heads_(mask_ + 1) {}
-
-void PendingTable::Push(const PendingRecord& record) {
-  WHALE_DCHECK(empty() || At(next_ - 1).record.lsn < record.lsn);
-  if (size() == entries_.size()) Resize(2 * entries_.size());
-  ShrinkWhenUnused();
-  At(next_).record = record;
-  Link(next_++);
-}
 
 void PendingTable::PopFront() {
   WHALE_DCHECK(!empty());

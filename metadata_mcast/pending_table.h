@@ -60,8 +60,17 @@ class PendingTable {
   // Records it has room for without growing.
   size_t capacity() const { return entries_.size(); }
 
+  // Inline, as PendingRecord::Of: the fields go right into the table. Copied
+  // from where they had just been written, they would wait until everything
+  // stored before them, the log's lines too, is in the cache.
   // REQUIRES: `record.lsn` is above that of every record here.
-  void Push(const PendingRecord& record);
+  void Push(const PendingRecord& record) {
+    WHALE_DCHECK(empty() || At(next_ - 1).record.lsn < record.lsn);
+    if (size() == entries_.size()) Resize(2 * entries_.size());
+    ShrinkWhenUnused();
+    At(next_).record = record;
+    Link(next_++);
+  }
   // The oldest. REQUIRES: !empty().
   const PendingRecord& front() const {
     WHALE_DCHECK(!empty());
@@ -113,6 +122,21 @@ class PendingTable {
   uint64_t next_ = 1;
   uint64_t small_pushes_ = 0;  // in a row, with most of the room unused
 };
+
+inline PendingRecord PendingRecord::Of(const logstore::RecordHeader& header,
+                                       uint64_t hash, bool has_value) {
+  PendingRecord record;
+  record.lsn = Lsn(header.lsn);
+  record.version = logstore::VersionOf(header);
+  record.hash = hash;
+  record.record_bytes = logstore::RecordBytes(header);
+  record.value_bytes = header.value_bytes;
+  record.key_bytes = header.key_bytes;
+  record.type = header.type;
+  record.tombstone = logstore::IsTombstone(header);
+  record.has_value = has_value;
+  return record;
+}
 
 template <typename Visitor>
 void PendingTable::ForHash(uint64_t hash, Visitor&& visit) const {

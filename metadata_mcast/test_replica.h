@@ -101,6 +101,11 @@ class TestReplica {
     return GrantOf(area().rings[0], uint64_t{ring_slots()} * 64);
   }
 
+  fabric::Grant DeliveryGrant() const {
+    return GrantOf(area().delivery_cells,
+                   logstore::kDeliveryCells * logstore::kCellBytes);
+  }
+
   // --- At a primary ---
   Lsn Append(Epoch epoch, std::string_view key, std::string_view value,
              logstore::RecordType type = logstore::RecordType::kPut) {

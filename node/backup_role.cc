@@ -12,11 +12,18 @@ namespace {
 
 // The slow timer: short while there is news, longer while there is none.
 constexpr int64_t kBusyIntervalNs = 1'000'000;
-constexpr int64_t kIdleIntervalNs = 20'000'000;
+constexpr int64_t kIdleIntervalNs = 100'000'000;
 // A few microseconds' work.
 constexpr size_t kRecordsPerTurn = 16;
 // After a wake-up the successor is woken too, for so long.
 constexpr int64_t kWakeLastsNs = 5'000'000;
+
+// The next whole multiple of the interval, so that all shards of a host look
+// for news together: its processors wake once for all of them when idle, and
+// work undisturbed for longer when not.
+int64_t NextTick(int64_t now_ns, int64_t interval_ns) {
+  return now_ns - now_ns % interval_ns + interval_ns;
+}
 
 }  // namespace
 
@@ -71,8 +78,8 @@ void BackupRole::AnnounceSelf() {
   ready.durable = state_->backup_log.durable().value();
   ready.ring_slots = state_->pool->geometry().ring_slots;
   ready.ring = ToWire(context_->GrantOf(area_.rings[ring_], ring_bytes));
-  ready.delivery_cells =
-      ToWire(context_->GrantOf(area_.delivery_cells, kPairBytes));
+  ready.delivery_cells = ToWire(context_->GrantOf(
+      area_.delivery_cells, logstore::kDeliveryCells * logstore::kCellBytes));
   ready.epoch_cells = ToWire(context_->GrantOf(area_.epoch_cells, kPairBytes));
   peers_->Send(configuration_.primary(), std::as_bytes(std::span(&ready, 1)));
 
@@ -311,7 +318,8 @@ bool BackupRole::Turn() {
                      state_->backup_log.hole_count() > 0;
   interval_ns_ =
       waits ? kBusyIntervalNs : std::min(interval_ns_ * 2, kIdleIntervalNs);
-  next_turn_ns_ = context_->now_ns + (more ? 0 : interval_ns_);
+  next_turn_ns_ =
+      more ? context_->now_ns : NextTick(context_->now_ns, interval_ns_);
   return busy;
 }
 

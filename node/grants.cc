@@ -43,8 +43,8 @@ void SendSegmentGrants(Context* context, Peers* peers, const logstore::Log& log,
   flush();
 }
 
-bool CoversCells(const wire::BufferGrant& pair) {
-  return pair.length_bytes >= 2 * logstore::kCellBytes;
+bool CoversCells(const wire::BufferGrant& cells, size_t count) {
+  return cells.length_bytes >= count * logstore::kCellBytes;
 }
 
 bool CoverSegments(std::span<const wire::SegmentGrantEntry> grants,
@@ -60,7 +60,7 @@ bool IsUsable(const wire::BackupReady& message, const logstore::Log& log,
       uint64_t{ring_slots} * sizeof(logstore::MetadataRecord);
   return message.ring_slots == ring_slots &&
          message.ring.length_bytes >= ring_bytes &&
-         CoversCells(message.delivery_cells) &&
+         CoversCells(message.delivery_cells, logstore::kDeliveryCells) &&
          CoversCells(message.epoch_cells) &&
          IsPosition(message.deliver_from, log, epoch_start) &&
          IsPosition(message.durable, log, epoch_start);

@@ -41,7 +41,7 @@ void SendSegmentGrants(Context* context, Peers* peers, const logstore::Log& log,
 
 // Whether what another member sent can be used in an epoch that starts at
 // `epoch_start`: grants as long as they must be, positions in the log.
-bool CoversCells(const wire::BufferGrant& pair);
+bool CoversCells(const wire::BufferGrant& cells, size_t count = 2);
 bool CoverSegments(std::span<const wire::SegmentGrantEntry> grants,
                    const logstore::Log& log);
 // `ring_slots`: this server's own, which all servers must have.

@@ -15,6 +15,8 @@ constexpr int64_t kIdleCommitNs = 100'000;
 // How often progress cells are looked at while something is outstanding.
 constexpr int64_t kReadProgressNs = 20'000;
 constexpr int64_t kWakeEveryNs = 200'000;
+// A backup that told nothing for so long while others lack records sleeps.
+constexpr int64_t kSilentNs = 5'000'000;
 
 }  // namespace
 
@@ -485,6 +487,7 @@ bool PrimaryRole::ReadProgress() {
         backup.progress_cells, configuration_.epoch);
     if (!cell || cell->sequence <= backup.progress_sequence) continue;
     backup.progress_sequence = cell->sequence;
+    backup.told_at_ns = context_->now_ns;
     backup.sender->OnProgress(cell->ring_released);
     committer_.OnProgress(b, *cell);
     news = true;
@@ -507,7 +510,11 @@ void PrimaryRole::WakeWhereNeeded() {
       ordering_.WindowBytes() * 2 > configuration_.window_bytes;
   for (Backup& backup : backups_) {
     if (!backup.sender) continue;
-    if (everybody || backup.sender->blocked_on_ring() ||
+    const bool sleeps =
+        context_->now_ns -
+            std::max({lag_since_ns_, backup.told_at_ns, backup.woken_at_ns}) >
+        kSilentNs;
+    if (everybody || sleeps || backup.sender->blocked_on_ring() ||
         backup.sender->ring_position() - backup.sender->ring_released() >
             landing_->staging(0).slots / 2) {
       Wake(backup);
@@ -544,6 +551,7 @@ bool PrimaryRole::Turn() {
   bool busy = BeginWhenReady();
   busy |= ReadProgress();
   ordering_.set_replicated(committer_.replicated());
+  if (committer_.replicated() >= own_durable_) lag_since_ns_ = context_->now_ns;
   if (ordering_.has_deferred()) ordering_.RetryDeferred();
   ExpireSessions();
   if (!waiting_pulls_.empty()) {
@@ -562,7 +570,6 @@ bool PrimaryRole::Turn() {
   busy |= Forward();
   WakeWhereNeeded();
   Commit();
-  if (committer_.replicated() >= own_durable_) lag_since_ns_ = context_->now_ns;
   return busy;
 }
 

@@ -71,6 +71,8 @@ class PrimaryRole final : private primary::OrderingEffects,
   void OnCompletion(const WorkCookie& cookie, const fabric::Event& event);
   void OnConnectionLost(fabric::ConnectionId connection);
 
+  // Commits and answers what is committed.
+  void Commit();
   // Persists, delivers, forwards, commits. True if there was anything to do.
   bool Turn();
   int64_t NextDeadlineNs() const;
@@ -106,6 +108,7 @@ class PrimaryRole final : private primary::OrderingEffects,
     const std::byte* progress_cells = nullptr;
     uint64_t progress_sequence = 0;
     uint64_t cannot_grant = 0;  // a segment number; 0: none
+    int64_t told_at_ns = 0;
     int64_t woken_at_ns = 0;
     // The batch whose delivery is timed is completed by so many completions
     // more; 0: none is.
@@ -146,7 +149,6 @@ class PrimaryRole final : private primary::OrderingEffects,
   void Wake(Backup& backup);
   void WakeWhereNeeded();
   void ExpireSessions();
-  void Commit();
   uint32_t CopiesOf(Lsn lsn) const;
   WorkCookie Cookie(WorkKind kind, size_t index) const;
 

@@ -350,6 +350,12 @@ void Replica::CollectBroken(std::vector<ServerId>* broken) const {
 
 // --- The turn ---
 
+void Replica::Commit() {
+  if (primary_ && !stopping_ && phase_ == proto::SHARD_ACTIVE) {
+    primary_->Commit();
+  }
+}
+
 bool Replica::Turn() {
   Reconcile();
   if (primary_ == nullptr) refill_->Offer(wanted_);

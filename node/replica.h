@@ -86,6 +86,8 @@ class Replica final : private ReadGate {
   void OnConnectionLost(fabric::ConnectionId connection);
   void OnImmediate();
 
+  // Commits and answers what its backups hold by now; Turn does, too.
+  void Commit();
   bool Turn();
   int64_t NextDeadlineNs() const;
   // Clean shutdown: ends as a sender, persists.

@@ -72,6 +72,11 @@ void Replica::BeginStop(Epoch ended) {
     if (reads_ != nullptr) reads_->Stop();
     if (confirm_ != nullptr) confirm_->Stop();
   }
+  // What it had stopped or sealed for was an earlier change: what it posted
+  // before that may be in flight still, and others may not have revoked it.
+  if (phase_ == proto::SHARD_STOPPED || phase_ == proto::SHARD_SEALED) {
+    SetPhase(proto::SHARD_ADOPTED);
+  }
   stopping_ = true;
   saved_.ended_epoch = ended;
   StoreEpochCell(Epoch());
@@ -183,7 +188,8 @@ void Replica::PersistAll() {
   const logstore::ShardArea area = context_->pool->Area(shard_);
   const size_t ring_bytes = size_t{context_->pool->geometry().ring_slots} * 64;
   for (const std::byte* ring : area.rings) domain.WriteBack(ring, ring_bytes);
-  domain.WriteBack(area.delivery_cells, 2 * logstore::kCellBytes);
+  domain.WriteBack(area.delivery_cells,
+                   logstore::kDeliveryCells * logstore::kCellBytes);
   domain.Fence();
 }
 

@@ -82,20 +82,36 @@ Lsn Replica::KnownCommitted() const {
 }
 
 // What the delivery cells prove to have been durable here. Not all that the
-// newest claims: its own flush may not have been done when the power failed, so
-// that it survived by chance and the records before it did not. But it was
-// posted only after the one before it was durable, so that one's claim holds;
-// and if the other slot is torn, a still newer one was being written over it.
-// The first one of an epoch proves only that what it calls committed in that
-// epoch was durable at all; what was so before (A) a new member may still lack.
+// newest, n, claims: its own flush may not have been done when the power
+// failed, so that it survived by chance and the records before it did not. But
+// of k slots it was posted with k - 1 batches in flight at most, so n - k + 1
+// was durable; and where that is torn, n + 1 was being written over it, which
+// in turn proves n - k + 2. Thus the oldest of the last k that is whole claims
+// what holds. (Still older ones are of slots whose new cells were lost.) And
+// what the newest calls committed was durable here, if it was committed in this
+// epoch; what was so before (A) a new member may still lack.
 Lsn Replica::DeliveredFloor() const {
-  const auto [newer, older] =
-      metadata_mcast::WholePair<metadata_mcast::DeliveryCell>(
-          context_->pool->Area(shard_).delivery_cells, saved_.epoch);
-  if (older.sequence != 0) return Lsn(older.delivered);
-  if (newer.sequence > 1) return Lsn(newer.delivered);
-  const Lsn committed(newer.committed);
-  return committed > saved_.committed_start ? committed : Lsn();
+  using metadata_mcast::DeliveryCell;
+  constexpr uint64_t kSlots = metadata_mcast::kSlots<DeliveryCell>;
+  const auto is_ours = [this](const DeliveryCell& cell) {
+    return cell.epoch == saved_.epoch.value() && metadata_mcast::IsWhole(cell);
+  };
+  const auto cells = metadata_mcast::LoadSlots<DeliveryCell>(
+      context_->pool->Area(shard_).delivery_cells);
+  const DeliveryCell* newest =
+      metadata_mcast::LargestBelow<DeliveryCell>(UINT64_MAX, cells, is_ours);
+  if (newest == nullptr) return Lsn();
+  const Lsn committed(newest->committed);
+  const Lsn floor = committed > saved_.committed_start ? committed : Lsn();
+  if (newest->sequence < kSlots) return floor;
+  const DeliveryCell* oldest = newest;
+  for (const DeliveryCell& cell : cells) {
+    if (is_ours(cell) && cell.sequence > newest->sequence - kSlots &&
+        cell.sequence < oldest->sequence) {
+      oldest = &cell;
+    }
+  }
+  return std::max(floor, Lsn(oldest->delivered));
 }
 
 void Replica::RecoverRecords() {

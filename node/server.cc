@@ -319,7 +319,8 @@ void Server::Impl::ServeReads() {
 
 // The index and the log are larger than the caches. The requests of one poll
 // wait for memory together, not one after the other: first for the index, then,
-// a few requests ahead, for the records that it names.
+// a few requests ahead, for the records that it names. While the index is on
+// its way, what completed is committed and answered.
 size_t Server::Impl::PollFabric() {
   const size_t count = context_.fabric->Poll(events_);
   if (count == 0) return 0;
@@ -328,11 +329,18 @@ size_t Server::Impl::PollFabric() {
     Dispatch(events_[0]);
     return count;
   }
+  const auto is_completion = [this](size_t i) {
+    return events_[i].kind == fabric::EventKind::kCompleted;
+  };
   for (size_t i = 0; i < count; ++i) PrefetchIndex(i);
+  for (size_t i = 0; i < count; ++i) {
+    if (is_completion(i)) Dispatch(events_[i]);
+  }
+  for (const auto& replica : replicas_) replica->Commit();
   for (size_t i = 0; i < std::min(count, kFetchAhead); ++i) PrefetchRecord(i);
   for (size_t i = 0; i < count; ++i) {
     if (i + kFetchAhead < count) PrefetchRecord(i + kFetchAhead);
-    Dispatch(events_[i]);
+    if (!is_completion(i)) Dispatch(events_[i]);
   }
   return count;
 }

@@ -53,8 +53,7 @@ class CommitterTest : public testing::Test, public CommitEffects {
                          .by_value_max_bytes = mirror ? kMaxValueBytes : 256,
                          .ring = backups_[backup].RingGrant(),
                          .ring_slots = backups_[backup].ring_slots(),
-                         .delivery_cells = backups_[backup].GrantOf(
-                             backups_[backup].area().delivery_cells, 128)});
+                         .delivery_cells = backups_[backup].DeliveryGrant()});
       senders_[backup].AddSegment(1, backups_[backup].SegmentGrant(1));
       committer_->SetStart(backup, had, start);
     }

@@ -19,6 +19,7 @@ control::CoreOptions CoordinatorOptions(const ClusterSetup& setup) {
   options.cluster.shard_count = setup.shards;
   options.cluster.min_segment_bytes = 4096;
   options.cluster.mirrors = setup.mirrors;
+  options.cluster.min_replicas = setup.min_replicas;
   options.cluster.by_value_max_bytes = setup.by_value_max_bytes;
   options.cluster.window_bytes = setup.window_bytes;
   options.cluster.lease_us = setup.lease_us;

@@ -13,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -41,6 +42,7 @@ struct ClusterSetup {
   pmem::Survives survives = pmem::Survives::kProcess;
   NetworkOptions network;
   uint32_t mirrors = 1;
+  std::optional<uint32_t> min_replicas;  // none: the default
   uint64_t by_value_max_bytes = 256;
   uint64_t window_bytes = 1 << 20;
   uint64_t lease_us = 300'000;

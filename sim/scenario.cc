@@ -272,6 +272,11 @@ void LoseValues(uint64_t seed, ScenarioOptions* options) {
   faults.max_long_ns = Pick<int64_t>(random, {500, 2000}) * kMillisecond;
   faults.lose_values = true;
   options->safety_ns = 5 * kSecond;
+  // One that is left goes on; values are fetched slowly.
+  if (!random.Chance(0.4)) return;
+  cluster.min_replicas = 1;
+  cluster.network.min_delay_ns = kMillisecond;
+  cluster.network.max_delay_ns = 3 * kMillisecond;
 }
 
 class Run {

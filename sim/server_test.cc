@@ -356,6 +356,34 @@ TEST_F(BackupTest, LeaseDoesNotCountForAShardWhoseEpochEnds) {
   EXPECT_EQ(Report().shards(0).phase(), proto::SHARD_ACTIVE);  // not drained
 }
 
+// A change is given up after this server has sealed for it, and begun anew: a
+// write of the epoch before may be in flight to one that has not.
+TEST_F(BackupTest, WhoSealedForAChangeThatWasGivenUpHasNotStoppedForTheNext) {
+  primary_.Poll();
+  Activate(directive_, 2, {1, 2});
+  network_.CutLink(2, 1);
+  primary_.Send(chain_, BytesOf(PrimaryReady(2)));
+  Run(20 * kMillisecond);  // it has tried to tell its progress
+  directive_.mutable_shards()->Clear();
+  proto::ShardDirective* shard = directive_.add_shards();
+  for (const uint32_t member : {1, 2}) {
+    shard->add_members(member);
+    shard->add_member_incarnations(kPeerIncarnation);
+  }
+  const auto told = [&](proto::ShardStep step, uint64_t epoch) {
+    shard->set_step(step);
+    shard->set_epoch(epoch);
+    server_.OnDirective(directive_);
+    Run(10 * kMillisecond);
+    EXPECT_EQ(Report().shards(0).ended_epoch(), epoch);
+    return Report().shards(0).phase();
+  };
+  EXPECT_EQ(told(proto::STEP_SEAL, 3), proto::SHARD_SEALED);
+  EXPECT_EQ(told(proto::STEP_STOP, 4), proto::SHARD_ADOPTED);
+  EXPECT_EQ(told(proto::STEP_SEAL, 4), proto::SHARD_SEALED);
+  EXPECT_EQ(told(proto::STEP_SEAL, 4), proto::SHARD_SEALED);
+}
+
 // With one peer 12 of the 24 connections are for servers.
 TEST_F(BackupTest, ClientsDoNotTakeTheConnectionsOfServers) {
   wire::Hello hello{};

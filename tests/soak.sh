@@ -122,6 +122,13 @@ pids=()
 
 echo
 totals
+# User and system time of all that was waited for: a busy or slow machine runs
+# fewer seeds in the same minutes.
+times >"$results/times"  # in this shell: another has no children
+awk 'NR == 2 {
+  split($1 "m" $2, t, /[ms]+/)
+  printf "%.2f hours of processor time\n", (t[1] * 60 + t[2] + t[3] * 60 + t[4]) / 3600
+}' "$results/times"
 [[ -z $coverage ]] || tests/coverage.sh --report-only
 if [[ -e $results/failed ]]; then
   echo

@@ -6,7 +6,7 @@
 
 namespace whale::tools {
 
-// "whale 0.1.0 (protocol 2, format 2, commit 0123abc)".
+// "whale 0.1.0 (protocol 2, format 3, commit 0123abc)".
 std::string VersionText();
 // "0.1.0 (commit 0123abc)".
 std::string Version();

@@ -77,8 +77,8 @@ absl::Status VerbsFabricImpl::ConnectToPeer(Connection& c) {
                         DecodeFlushCapabilities(c.peer.flush_capabilities));
   if (c.flush.impossible) {
     return absl::FailedPreconditionError(
-        "verbs: the peer insists on native flush, which not both adapters (and "
-        "libibverbs) have; let it choose (--verbs flush=auto)");
+        "verbs: the peer insists on native flush, which not both adapters, "
+        "libibverbs and its memory have; let it choose (--verbs flush=auto)");
   }
   if (c.flush.unsafe && options_.inform) {
     options_.inform(
@@ -98,9 +98,10 @@ ConnectionId VerbsFabricImpl::Connect(const std::string& address,
     // No place to keep it: an id that no connection has.
     const ConnectionId id{next_sequence_++ << kSlotBits | kSlotMask};
     PushQueued(EventKind::kConnectFailed, id).payload =
-        std::make_unique<std::string>(
-            absl::StrCat("verbs: connect to ", address, ": all ",
-                         connections_.size(), " connections are in use"));
+        std::make_unique<std::string>(absl::StrCat(
+            "verbs: connect to ", address, ": all ", connections_.size(),
+            " connections are in use; raise connections "
+            "(--verbs)"));
     return id;
   }
   c->name = address;

@@ -70,11 +70,6 @@ absl::Status VerbsFabricImpl::Init() {
   if (!wake_.valid()) return VerbsError("eventfd", errno);
   WHALE_RETURN_IF_ERROR(OpenDevice());
   WHALE_RETURN_IF_ERROR(MakeQueues());
-  const FlushChoice flush =
-      ChooseFlush(flush_capabilities_, flush_capabilities_);
-  absl::StrAppend(&description_, ", flush into it: ",
-                  std::string(FlushMethodName(flush.method)),
-                  flush.unsafe ? " (UNSAFE)" : "");
   exchange_->SetWake([this] {
     setup_waits_.store(true, std::memory_order_release);
     const uint64_t one = 1;
@@ -83,11 +78,35 @@ absl::Status VerbsFabricImpl::Init() {
   });
   if (options_.inform) {
     options_.inform(absl::StrCat(
-        "verbs: ", description_, ", at most ", options_.max_connections,
+        "verbs: ", description(), ", at most ", options_.max_connections,
         " connections, native flush ",
         flush_capabilities_.native ? "possible" : "not available"));
   }
   return absl::OkStatus();
+}
+
+std::string VerbsFabricImpl::description() const {
+  const FlushChoice flush =
+      ChooseFlush(flush_capabilities_, flush_capabilities_);
+  return absl::StrCat(
+      path_, ", flush into it: ", std::string(FlushMethodName(flush.method)),
+      flush.unsafe ? " (UNSAFE)" : "");
+}
+
+// What cannot be flushed natively must not be promised so: connections that are
+// made from now on choose without.
+absl::StatusOr<RegionId> VerbsFabricImpl::Register(const Memory& memory,
+                                                   const Access& access) {
+  WHALE_ASSIGN_OR_RETURN(const RegionId region,
+                         regions_->Register(memory, access));
+  if (flush_capabilities_.native && regions_->flush_refused()) {
+    flush_capabilities_.native = false;
+    if (options_.inform) {
+      options_.inform(absl::StrCat("verbs: this memory refuses RDMA FLUSH: ",
+                                   description()));
+    }
+  }
+  return region;
 }
 
 absl::Status VerbsFabricImpl::OpenDevice() {
@@ -106,7 +125,7 @@ absl::Status VerbsFabricImpl::OpenDevice() {
   }
   pair_config_.mtu_bytes =
       options_.mtu_bytes != 0 ? options_.mtu_bytes : port.mtu_bytes;
-  description_ = DescribeChoice(pair_config_.choice, pair_config_.mtu_bytes);
+  path_ = DescribeChoice(pair_config_.choice, pair_config_.mtu_bytes);
   WHALE_RETURN_IF_ERROR(MakeNonBlocking(context_->async_fd));
   domain_.reset(ibv_alloc_pd(context_.get()));
   if (domain_ == nullptr) return VerbsError("protection domain", errno);
@@ -118,6 +137,7 @@ absl::Status VerbsFabricImpl::OpenDevice() {
       .flush_access = flush_capabilities_.native
                           ? FlushAccessFlags(options_.flush.durable)
                           : 0,
+      .tell_from_bytes = options_.registration_tell_bytes,
       .try_on_demand =
           [this] {
             return TryOnDemandPaging(context_.get(), pair_config_, options_);
@@ -140,9 +160,9 @@ absl::Status VerbsFabricImpl::MakeQueues() {
   if (error != 0) return VerbsError("query the device", error);
   const uint32_t requests = SendRequests();
   if (requests > static_cast<uint32_t>(device.max_qp_wr)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("verbs: a send queue of ", requests,
-                     " requests; the device takes ", device.max_qp_wr));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "verbs: a send queue of ", requests, " requests; the device takes ",
+        device.max_qp_wr, "; use a smaller depth"));
   }
   const uint32_t share = options_.credits + kBuffersWithoutCredit;
   const uint32_t most =

@@ -1,5 +1,5 @@
 // The verbs provider's Fabric. Its behaviours are spread over files:
-//   create.cc   opening the device, sizes
+//   create.cc   opening the device, sizes, memory
 //   connect.cc  Connect, Accept, Reject, Close, Revoke; how connections end
 //   setup.cc    messages of the exchange
 //   work.cc     one-sided work
@@ -43,13 +43,11 @@ class VerbsFabricImpl final : public VerbsFabric {
   std::string_view name() const override { return "verbs"; }
   std::string address() const override { return exchange_->address(); }
   size_t max_connections() const override { return connections_.size(); }
-  std::string description() const override { return description_; }
+  std::string description() const override;
   Counters counters() const override { return counters_; }
 
   absl::StatusOr<RegionId> Register(const Memory& memory,
-                                    const Access& access) override {
-    return regions_->Register(memory, access);
-  }
+                                    const Access& access) override;
   void Deregister(RegionId region) override { regions_->Deregister(region); }
   Grant MakeGrant(RegionId region, uint64_t offset_bytes,
                   uint64_t length_bytes) const override {
@@ -185,7 +183,7 @@ class VerbsFabricImpl final : public VerbsFabric {
 
   VerbsOptions options_;
   std::unique_ptr<Exchange> exchange_;
-  std::string description_;
+  std::string path_;  // what was chosen
   Counters counters_;
 
   // In the order in which the adapter's objects depend on each other.
@@ -218,6 +216,7 @@ class VerbsFabricImpl final : public VerbsFabric {
   std::vector<std::unique_ptr<std::string>> payloads_;
   std::vector<ConnectionId> unflushed_;
   std::vector<ConnectionId> notices_due_;
+  std::vector<ConnectionId> notices_now_;  // while they are sent
   uint32_t polls_ = 0;
   int64_t last_tick_ns_ = 0;
 

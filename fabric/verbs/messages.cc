@@ -1,8 +1,6 @@
 // Two-sided messages and the credits that bound them.
 #include <endian.h>
 
-#include <utility>
-
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "fabric/verbs/fabric_impl.h"
@@ -112,8 +110,8 @@ void VerbsFabricImpl::SendNotices(Connection& c) {
 }
 
 void VerbsFabricImpl::SendDueNotices() {
-  std::vector<ConnectionId> due = std::exchange(notices_due_, {});
-  for (const ConnectionId id : due) {
+  notices_now_.swap(notices_due_);  // both keep their room
+  for (const ConnectionId id : notices_now_) {
     Connection* c = FindOpen(id);
     if (c == nullptr) continue;
     c->notice_due = false;
@@ -123,6 +121,7 @@ void VerbsFabricImpl::SendDueNotices() {
       DueNotice(*c);
     }
   }
+  notices_now_.clear();
 }
 
 }  // namespace whale::fabric::verbs

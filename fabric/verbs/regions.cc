@@ -16,8 +16,6 @@ namespace {
 
 // More threads contend for the memory map without getting done sooner.
 constexpr size_t kMostThreads = 8;
-// Smaller ones take no time worth telling.
-constexpr uint64_t kTellFromBytes = uint64_t{1} << 30;
 
 int AccessFlags(const Access& access) {
   int flags = IBV_ACCESS_LOCAL_WRITE;
@@ -32,16 +30,23 @@ uint64_t Mib(uint64_t bytes) { return bytes >> 20; }
 
 }  // namespace
 
+// With the right to FLUSH if peers may write and the memory has it.
 MemoryHandle Regions::RegisterWith(void* base, uint64_t length_bytes,
-                                   int access,
-                                   std::initializer_list<int> extra) const {
-  for (const int flags : extra) {
-    MemoryHandle handle(ibv_reg_mr(config_.domain, base, length_bytes,
-                                   static_cast<unsigned>(access | flags)));
-    if (handle != nullptr) return handle;
-    if (errno == ENOMEM || errno == EAGAIN) break;
+                                   int access) {
+  const auto register_with = [&](uint64_t flags) {
+    return MemoryHandle(ibv_reg_mr(config_.domain, base, length_bytes,
+                                   static_cast<unsigned>(flags)));
+  };
+  const auto flags = static_cast<uint64_t>(access);
+  const bool flush = config_.flush_access != 0 &&
+                     (flags & uint64_t{IBV_ACCESS_REMOTE_WRITE}) != 0;
+  if (flush) {
+    MemoryHandle handle = register_with(flags | config_.flush_access);
+    if (handle != nullptr || errno == ENOMEM || errno == EAGAIN) return handle;
   }
-  return nullptr;
+  MemoryHandle handle = register_with(flags);
+  if (flush && handle != nullptr) flush_refused_ = true;
+  return handle;
 }
 
 const absl::Status& Regions::OnDemand() {
@@ -53,9 +58,7 @@ const absl::Status& Regions::OnDemand() {
 absl::StatusOr<MemoryHandle> Regions::RegisterPiece(void* base,
                                                     uint64_t length_bytes,
                                                     int access) {
-  // From the most that may be possible to the least.
-  const int flush = static_cast<int>(config_.flush_access);
-  MemoryHandle handle = RegisterWith(base, length_bytes, access, {flush, 0});
+  MemoryHandle handle = RegisterWith(base, length_bytes, access);
   if (handle != nullptr) return handle;
   int error = errno;
   const std::string what =
@@ -67,9 +70,7 @@ absl::StatusOr<MemoryHandle> Regions::RegisterPiece(void* base,
                      ": this memory (a file on fs-dax?) cannot be pinned, and ",
                      OnDemand().message(), ": use device-dax"));
   }
-  handle = RegisterWith(
-      base, length_bytes, access,
-      {IBV_ACCESS_ON_DEMAND | flush, static_cast<int>(IBV_ACCESS_ON_DEMAND)});
+  handle = RegisterWith(base, length_bytes, access | IBV_ACCESS_ON_DEMAND);
   error = errno;
   if (handle != nullptr) return handle;
   return VerbsError(what, error);
@@ -110,11 +111,12 @@ absl::Status Regions::AddPieces(const Memory& memory, const Access& access,
         continue;
       }
       piece.handle = *std::move(handle);
-      done_bytes += std::min(piece.end - piece.begin, step);
-      if (config_.inform && length >= kTellFromBytes) {
+      // The last piece has no other behind it that covers its end, too.
+      done_bytes += piece.end == base + length ? piece.end - piece.begin : step;
+      if (config_.inform && length >= config_.tell_from_bytes) {
         config_.inform(
-            absl::StrCat("registered ", Mib(std::min(done_bytes, length)),
-                         " of ", Mib(length), " MiB with the adapter in ",
+            absl::StrCat("registered ", Mib(done_bytes), " of ", Mib(length),
+                         " MiB with the adapter in ",
                          (BootClock().NowNs() - begun_ns) / 1'000'000, " ms"));
       }
     }

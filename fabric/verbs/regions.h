@@ -14,9 +14,9 @@
 
 #include <infiniband/verbs.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
-#include <initializer_list>
 #include <mutex>
 #include <string_view>
 #include <vector>
@@ -33,8 +33,9 @@ inline constexpr uint64_t kPieceOverlapBytes = uint64_t{1} << 30;
 
 struct RegionsConfig {
   ibv_pd* domain = nullptr;
-  uint64_t piece_bytes = 0;   // not below twice the overlap, but for tests
-  uint64_t flush_access = 0;  // tried first; see native_flush.h
+  uint64_t piece_bytes = 0;      // not below twice the overlap, but for tests
+  uint64_t flush_access = 0;     // tried first; see native_flush.h
+  uint64_t tell_from_bytes = 0;  // smaller ones take no time worth telling
   // Whether on-demand paging can be used, or why not. Called once, by whatever
   // thread finds memory that cannot be pinned.
   std::function<absl::Status()> try_on_demand;
@@ -47,6 +48,8 @@ class Regions {
 
   absl::StatusOr<RegionId> Register(const Memory& memory, const Access& access);
   void Deregister(RegionId id);
+  // Whether memory that peers may write had to do without `flush_access`.
+  bool flush_refused() const { return flush_refused_; }
   // Key 0, which no adapter accepts: no piece covers all of it.
   Grant MakeGrant(RegionId id, uint64_t offset_bytes,
                   uint64_t length_bytes) const;
@@ -70,12 +73,12 @@ class Regions {
                          RegionId id);
   absl::StatusOr<MemoryHandle> RegisterPiece(void* base, uint64_t length_bytes,
                                              int access);
-  // With the first of `extra` that the adapter takes; null: errno says why not.
-  MemoryHandle RegisterWith(void* base, uint64_t length_bytes, int access,
-                            std::initializer_list<int> extra) const;
+  // Null: errno says why not.
+  MemoryHandle RegisterWith(void* base, uint64_t length_bytes, int access);
   const absl::Status& OnDemand();
 
   const RegionsConfig config_;
+  std::atomic<bool> flush_refused_{false};
   std::once_flag on_demand_tried_;
   absl::Status on_demand_;  // once tried
   uint64_t next_id_ = 1;

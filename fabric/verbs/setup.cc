@@ -57,8 +57,8 @@ void VerbsFabricImpl::OnCalled(const Exchange::Event& event) {
     exchange_->Send(
         event.call,
         EncodeSetup(reject, absl::StrCat("all ", connections_.size(),
-                                         " connections of the "
-                                         "server are in use")));
+                                         " connections of the server are in "
+                                         "use; raise connections (--verbs)")));
     exchange_->End(event.call);
     return;
   }

@@ -21,7 +21,9 @@ bool IsMtu(uint32_t bytes) {
 
 absl::Status CheckSetup(const SetupMessage& m, size_t text_bytes) {
   if (m.magic != SetupMessage::kMagic) {
-    return absl::InvalidArgumentError("verbs: the peer is no verbs fabric");
+    return absl::InvalidArgumentError(
+        "verbs: the peer is no verbs fabric; is this a --fabric-listen address "
+        "of a server?");
   }
   if (m.version != SetupMessage::kVersion) {
     return absl::InvalidArgumentError(absl::StrCat(

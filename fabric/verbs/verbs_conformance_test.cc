@@ -2,7 +2,9 @@
 // and skips, unless WHALE_REQUIRE_RDMA is set (as in the guest), then it fails.
 // WHALE_VERBS has the options (ParseVerbsOptions). With WHALE_NATIVE_FLUSH set,
 // also with native FLUSH, which adapter and libibverbs must then have.
+#include <algorithm>
 #include <array>
+#include <cstdio>
 #include <cstdlib>
 #include <iostream>
 
@@ -149,6 +151,59 @@ TEST(VerbsRegions, AGrantLiesInOnePieceOfALargeRegion) {
   }
   owner.Deregister(*region);
   EXPECT_EQ(owner.MakeGrant(*region, 0, 8).key, 0u);
+}
+
+// Of memory that is large enough each piece is told of, from several threads
+// but one after the other, and the last one says that all is done.
+TEST(VerbsRegions, ALargeRegionTellsHowFarItIs) {
+  if (Providers().empty()) GTEST_SKIP() << "no RDMA device here";
+  constexpr uint64_t kPiece = 1 << 20;
+  std::vector<int> told;  // MiB
+  VerbsOptions options = TestOptions();
+  options.registration_piece_bytes = kPiece;
+  options.registration_tell_bytes = 5 * kPiece;
+  options.inform = [&told](std::string_view text) {
+    int done = 0;
+    if (std::sscanf(std::string(text).c_str(), "registered %d of 5 MiB with",
+                    &done) == 1) {
+      told.push_back(done);
+    }
+  };
+  LocalExchangeHub hub;
+  const auto fabric = CreateVerbsFabric(options, hub.Listen("end"));
+  ASSERT_TRUE(fabric.ok()) << fabric.status();
+  const auto memory = SharedMemory::Create(5 * kPiece, "large");
+  ASSERT_TRUE(memory.ok()) << memory.status();
+  ASSERT_TRUE((*fabric)->Register(memory->memory(), {}).ok());
+  // Pieces overlap by as much as they are long here: the last one, whenever it
+  // was done, counts twice.
+  ASSERT_EQ(told.size(), 4u);
+  EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
+  EXPECT_LE(told.front(), 2);
+  EXPECT_EQ(told.back(), 5);
+  Memory small = memory->memory();
+  small.length_bytes -= 4096;
+  ASSERT_TRUE((*fabric)->Register(small, {}).ok());
+  EXPECT_EQ(told.size(), 4u);
+}
+
+// A native FLUSH of memory that has none would break the connection: what
+// cannot be made durable so is flushed by its owner. Ordinary memory is not
+// persistent.
+TEST(VerbsRegions, MemoryWithoutFlushIsFlushedByItsOwner) {
+  if (Providers().empty() || std::getenv("WHALE_NATIVE_FLUSH") == nullptr) {
+    GTEST_SKIP() << "no native FLUSH here";
+  }
+  VerbsOptions options = TestOptions();
+  options.flush.durable = true;
+  options.persist = [](const std::byte*, size_t) {};
+  VerbsFixture fixture(options);
+  const Memory memory = fixture.MakeMemory(1, 4096);
+  Fabric& owner = fixture.fabric(1);
+  ASSERT_TRUE(owner.Register(memory, {.remote_write = true}).ok());
+  const ConnectionId link = fixture.fabric(0).Connect(owner.address(), {});
+  Await(fixture, 0, EventKind::kConnected);
+  EXPECT_EQ(fixture.fabric(0).flush_method(link), FlushMethod::kReceiverFlush);
 }
 
 }  // namespace

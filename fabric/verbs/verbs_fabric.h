@@ -46,6 +46,8 @@ struct VerbsOptions {
   uint32_t credits = 32;
   // A larger region is registered in pieces of this size, in parallel.
   uint64_t registration_piece_bytes = uint64_t{16} << 30;
+  // From this size on, `inform` hears of each piece.
+  uint64_t registration_tell_bytes = uint64_t{1} << 30;
   // As ShmOptions::handshake_us: how long a peer may take to answer.
   int64_t handshake_us = 5'000'000;
 

@@ -43,7 +43,7 @@ void VerbsFabricImpl::Tick() {
 void VerbsFabricImpl::TakeDeviceEvents() {
   ibv_async_event event;
   while (ibv_get_async_event(context_.get(), &event) == 0) {
-    const std::string text = absl::StrCat("verbs: ", description_, ": ",
+    const std::string text = absl::StrCat("verbs: ", path_, ": ",
                                           ibv_event_type_str(event.event_type));
     uint32_t broken_pair = 0;
     bool all = false;

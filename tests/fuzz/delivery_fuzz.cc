@@ -63,8 +63,8 @@ class World {
       cell.sequence %= 64;
       SealCell(cell);
     }
-    std::memcpy(area_.delivery_cells + CellOffset(cell.sequence), &cell,
-                sizeof(cell));
+    std::memcpy(area_.delivery_cells + CellOffset<DeliveryCell>(cell.sequence),
+                &cell, sizeof(cell));
   }
   void WriteMetadata(fuzz::Input& input) {
     const bool sealed = input.Take<uint8_t>() % 8 != 0;

@@ -162,6 +162,6 @@ mkdir -p out
 truncate -s 192M nvdimm0 nvdimm1 nvdimm2
 truncate -s 128M nvdimm3
 # Far more than it takes, for machines that are busy with other things.
-"$guest/run_in_guest.sh" --timeout 600 --share out --nvdimm nvdimm0 \
+"$guest/run_in_guest.sh" --timeout 1200 --share out --nvdimm nvdimm0 \
   --nvdimm nvdimm1 --nvdimm nvdimm2 --nvdimm nvdimm3 \
   env WHALE_BUILD="$WHALE_BUILD" "$scenarios/hosts.sh" --inside

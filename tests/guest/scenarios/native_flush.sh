@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The provider of verbs built against a libibverbs that has RDMA FLUSH, which
-# Debian 12's has not: the conformance suite in a guest that has both.
+# Debian 12's has not: the conformance suite in a guest that has both, and what
+# it costs.
 #
 # Works in the current folder. Run by tests/guest/run.sh.
 # Only when named: it needs a build of its own.
@@ -17,8 +18,11 @@ inside() {
   rxe_here
   WHALE_REQUIRE_RDMA=1 WHALE_NATIVE_FLUSH=1 \
     "$build/fabric/verbs_conformance_test" --gtest_brief=1 \
-    --gtest_filter='*nativeflush*' | tee conformance
+    --gtest_filter='*nativeflush*:VerbsRegions.*' | tee conformance
   echo "RESULT: conformance $(grep -E 'PASSED.* [1-9][0-9]* tests' conformance)"
+  "$build/tools/whale" bench persist --operations 100 --verbs flush=native |
+    tee persist
+  grep -q '(native flush)' persist
 }
 
 if [[ ${1-} == --inside ]]; then
@@ -30,6 +34,6 @@ cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
   -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=16 \
   -DWHALE_BUILD_BENCH=OFF \
   -DWHALE_IBVERBS_ROOT="$("$guest/setup.sh" --print)/layer" >/dev/null
-cmake --build "$build" --target verbs_conformance_test
+cmake --build "$build" --target verbs_conformance_test whale
 "$guest/run_in_guest.sh" --layer env WHALE_BUILD="$WHALE_BUILD" \
   "$scenarios/native_flush.sh" --inside

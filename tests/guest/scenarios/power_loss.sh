@@ -4,13 +4,15 @@
 # all three pools recover; the histories of both boots together are
 # linearizable, and nothing acknowledged is lost at any replica.
 #
+#   power_loss.sh [FABRIC]   shm or verbs; over soft-RoCE all pools are on
+#                            device-dax
+#
 # Works in the current folder. Run by tests/guest/run.sh.
 set -euo pipefail
 scenarios=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 guest=$scenarios/..
 readonly scenarios guest
 readonly KEYS=20
-readonly LEAST_HISTORY_BYTES=300000
 
 start_client() { # number arguments...
   local number=$1
@@ -20,20 +22,25 @@ start_client() { # number arguments...
     --keys $KEYS --in-flight 8 "$@"
 }
 
-inside() { # boot
+inside() { # boot fabric
   # shellcheck source=tests/guest/inside.sh
   source "$guest/inside.sh"
   dax_directory 0 /mnt/pm
-  local server
-  for server in 2 3; do
-    device_dax $((server - 1))
+  local server first_on_device=2
+  if [[ $2 == verbs ]]; then
+    rxe_here
+    first_on_device=1
+  fi
+  for ((server = first_on_device; server <= 3; ++server)); do
+    device_dax "$server"
     mkdir -p "/mnt/pm/server-$server"
     ln -sfn "$DAX_DEVICE" "/mnt/pm/server-$server/pool"
   done
   "$WHALE_BUILD/tools/whale" dev --dir /mnt/pm --domain pmem --shards 2 \
-    --pool-bytes 200MiB --ready-file /run/ready >"out/cluster.$1" 2>&1 &
+    --fabric "$2" --pool-bytes 200MiB --start-timeout 170s \
+    --ready-file /run/ready >"out/cluster.$1" 2>&1 &
   local cluster=$!
-  wait_until 120 test -e /run/ready
+  wait_until 180 test -e /run/ready
   case $1 in
     first)
       start_client 1 --operations 1000000 &
@@ -55,22 +62,27 @@ history_bytes() { cat out/history.* 2>/dev/null | wc -c; }
 boot() { # which arguments-of-run_in_guest...
   local which=$1
   shift
-  "$guest/run_in_guest.sh" --share out --nvdimm nvdimm0 --nvdimm nvdimm1 \
-    --nvdimm nvdimm2 "$@" env WHALE_BUILD="$WHALE_BUILD" \
-    "$scenarios/power_loss.sh" --inside "$which"
+  "$guest/run_in_guest.sh" --timeout 600 --share out --nvdimm nvdimm0 \
+    --nvdimm nvdimm1 --nvdimm nvdimm2 --nvdimm nvdimm3 "$@" \
+    env WHALE_BUILD="$WHALE_BUILD" \
+    "$scenarios/power_loss.sh" --inside "$which" "$fabric"
 }
 
 if [[ ${1-} == --inside ]]; then
-  inside "$2"
+  inside "$2" "$3"
   exit
 fi
 
+fabric=${1-shm}
+least_history_bytes=300000
+# Soft-RoCE is slow under emulation.
+[[ $fabric == shm ]] || least_history_bytes=100000
 mkdir -p out
 truncate -s 320M nvdimm0
-truncate -s 256M nvdimm1 nvdimm2
+truncate -s 256M nvdimm1 nvdimm2 nvdimm3
 boot first --pid-file emulator.pid &
 running=$!
-until (($(history_bytes) >= LEAST_HISTORY_BYTES)); do
+until (($(history_bytes) >= least_history_bytes)); do
   if ! kill -0 "$running" 2>/dev/null; then
     status=0
     wait "$running" || status=$?
