@@ -27,7 +27,8 @@ print_help() {
 $usage_text
   --json FILE              all figures as JSON
   --records N              loaded before measuring ($records)
-  --operations N           of each run with 32 in flight ($operations)
+  --operations N           of each run with 32 in flight ($operations);
+                           Whale $whale_times times as many
   --latency-operations N   of each run with one in flight ($latency_operations)
   --repetitions N          of everything ($repetitions)
   --value-bytes N          ($value_bytes)
@@ -153,8 +154,10 @@ measure() { # repetition system run
   "$3" "$to.get1.json" run c 1 "$latency_operations"
 }
 
+# Runs about as long as the others' are, not a fraction of a second.
+readonly whale_times=10
 measure_whale() { # repetition
-  local on
+  local on operations=$((whale_times * operations))
   for on in 1 0; do
     start_whale "$on"
     measure "$1" "$([[ $on -eq 1 ]] && echo whale || echo whale_spread)" run_whale
@@ -202,10 +205,12 @@ circumstances() {
   jq '{commit, host, fabric, domain, policy, pinning, value_bytes,
        distribution}' "$work/1.whale.put32.json" |
     jq --argjson cpus "$(nproc)" --argjson records "$records" \
-      --argjson operations "$operations" --argjson repetitions "$repetitions" \
+      --argjson operations "$operations" --argjson times "$whale_times" \
+      --argjson repetitions "$repetitions" \
       --argjson latency_operations "$latency_operations" \
       --arg load "$(cut -d' ' -f1-3 /proc/loadavg)" \
       '. + {cpus: $cpus, records: $records, operations: $operations,
+            whale_operations: ($operations * $times),
             latency_operations: $latency_operations,
             repetitions: $repetitions, load_average_at_end: $load}'
 }

@@ -14,21 +14,13 @@ log_mib=${2:-2048}
 limit_mib=${3:-64}
 rate=${4:-5000}
 readonly victim=3 value_bytes=1000 record_bytes=1072
-readonly port=${PORT:-17400}
-readonly cluster=127.0.0.1:$port metrics=http://127.0.0.1:$((port + 9 + victim))/metrics
-whale=$build/tools/whale
+# shellcheck source=bench/dev_cluster.sh
+source "$(dirname "${BASH_SOURCE[0]}")/dev_cluster.sh"
+readonly metrics=http://127.0.0.1:$((port + 9 + victim))/metrics
 records=$((log_mib * 1024 * 1024 / record_bytes))
 # Less than the copying takes.
 seconds=$((log_mib * 2 / 3 / limit_mib))
 operations=$((rate * seconds))
-work=$(mktemp -d -p /dev/shm whale-test.XXXXXX)
-dev=
-
-stop() {
-  [[ -z $dev ]] || { kill -CONT "$dev"; kill -INT "$dev"; wait "$dev"; } || true
-  dev=
-}
-trap 'stop; rm -rf "$work"' EXIT
 
 ycsb() { # arguments...
   "$whale" bench ycsb --cluster "$cluster" --workload w --records "$records" \
@@ -46,27 +38,13 @@ copied() {
   curl -sf "$metrics" | awk -v now="$(date +%s%N)" \
     '/^whale_copied_bytes_total/ { sum += $2 } END { if (NR) print now, sum }'
 }
-await_whole() {
-  until "$whale" status --cluster "$cluster" >"$work/status" &&
-    ! grep -qE 'not served| of 3 replicas' "$work/status"; do
-    sleep 0.2
-  done
-}
-
-"$whale" dev --port "$port" --dir "$work/data" --shards 4 \
-  --copy-bytes-per-second "${limit_mib}MiB" \
-  --pool-bytes $(((log_mib * 3 / 2 + 3 * seconds * rate * record_bytes / 1048576 + 512) / 256 * 256))MiB \
-  --ready-file "$work/ready" >"$work/dev.log" 2>&1 &
-dev=$!
-until [[ -e $work/ready ]]; do
-  kill -0 "$dev" || { cat "$work/dev.log"; exit 2; }
-  sleep 0.1
-done
+start_dev --shards 4 --copy-bytes-per-second "${limit_mib}MiB" \
+  --pool-bytes $(((log_mib * 3 / 2 + 3 * seconds * rate * record_bytes / 1048576 + 512) / 256 * 256))MiB
 ycsb --phase load --operations 1 >/dev/null
 await_whole
 writes before
 
-process=$(pgrep -P "$dev" -f "serve --id $victim ")
+process=$(process_of "$victim")
 kill -STOP "$dev" # it would start the server again
 kill -KILL "$process"
 while kill -0 "$process" 2>/dev/null &&

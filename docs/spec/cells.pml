@@ -1,98 +1,149 @@
-/* Pairs of cells (protocol.md, sections 4 and 8).
+/* Cells that are written in turn (protocol.md, sections 4 and 8).
 
-   READING: a reader takes the two slots of a pair one after the other while
-   more cells are written. What it ends with is no older than what was whole
-   when it began.
+   READING: a reader takes the slots one after the other, each word by word,
+   while more cells are written. What it ends with is no older than what was
+   whole when it began. A cell is two words here: its sequence and its checksum;
+   it is whole if they agree.
 
    POWER: batches, each with a delivery cell behind it; the power fails at any
    time. What was flushed comes back, everything else by chance, word by word.
    A replica whose memory came back as promised is never judged damaged, and
    one that lost a record below the proven floor always is; the floor leaves
-   out the last flushed batch at most.
+   out no more flushed batches than may be in flight.
 
    Each other #ifdef is a rule broken on purpose. */
+#ifndef SLOTS
+#define SLOTS 2
+#endif
 #ifndef CELLS
 #define CELLS 6
 #endif
 #define TORN 255
 
-byte slot[2];
-
 #ifdef READING
+byte sequence[SLOTS], checksum[SLOTS];
 byte newest;
 
 active proctype Writer() {
   byte next = 1;
   do
   :: next <= CELLS ->
-     slot[next % 2] = TORN;
-     atomic { slot[next % 2] = next; newest = next; next++ }
+     if /* either word first */
+     :: sequence[next % SLOTS] = next; checksum[next % SLOTS] = next
+     :: checksum[next % SLOTS] = next; sequence[next % SLOTS] = next
+     fi;
+     atomic { newest = next; next++ }
   :: else -> break
   od
 }
 
+/* The last look at all slots, and the one before it. */
+byte s[SLOTS], c[SLOTS], s_before[SLOTS], c_before[SLOTS];
+
 active proctype Reader() {
-  byte before, first, second, other;
+  byte before, i, best, largest;
+  bit again, same;
   do
   :: before = newest;
-again:
-     if /* either slot first */
-     :: other = 0
-     :: other = 1
-     fi;
-     first = slot[other];
-     other = 1 - other;
-     second = slot[other];
-     other = 1 - other;
-     if
-     :: atomic {
-          second != TORN ->
+     do
+     :: /* A look at all slots, either word first. */
+        do
+        :: i < SLOTS ->
+           if
+           :: s[i] = sequence[i]; c[i] = checksum[i]
+           :: c[i] = checksum[i]; s[i] = sequence[i]
+           fi;
+           i++
+        :: else -> break
+        od;
+        atomic {
+          best = 0; largest = 0; same = again; i = 0;
+          do
+          :: i < SLOTS ->
+             if
+             :: s[i] == c[i] && s[i] > best -> best = s[i]
+             :: else
+             fi;
+             if
+             :: s[i] > largest -> largest = s[i]
+             :: else
+             fi;
+             same = same && s[i] == s_before[i] && c[i] == c_before[i];
+             s_before[i] = s[i]; c_before[i] = c[i]; s[i] = 0; c[i] = 0;
+             i++
+          :: else -> break
+          od;
+          i = 0; again = 1;
+#ifdef TORN_READ_ONCE
+          same = 1;
+#endif
           if
-          :: first != TORN && first > second
-          :: else -> first = second
+          :: best == largest || same -> break
+          :: else
           fi
         }
-     :: atomic { second == TORN && first == TORN -> goto again }
-     :: second == TORN && first != TORN ->
-#ifndef PAIR_READ_ONCE
-        if
-        :: atomic { slot[other] == first }
-        :: atomic { slot[other] != first -> goto again }
-        fi
-#endif
-     fi;
-     assert(first >= before);
-     atomic { before = 0; first = 0; second = 0; other = 0 }
+     od;
+     assert(best >= before);
+     atomic {
+       do
+       :: i < SLOTS -> s_before[i] = 0; c_before[i] = 0; i++
+       :: else -> break
+       od;
+       before = 0; best = 0; largest = 0; i = 0; again = 0; same = 0
+     }
   od
 }
 #endif
 
 #ifdef POWER
-#ifdef TWO_BATCHES_IN_FLIGHT
-#define IN_FLIGHT 2
+#ifdef ALL_SLOTS_IN_FLIGHT
+#define IN_FLIGHT SLOTS
 #else
-#define IN_FLIGHT 1
+#define IN_FLIGHT (SLOTS - 1)
 #endif
 /* Batch i is whole[i]: its records have reached persistence. */
+byte slot[SLOTS];
 byte posted, flushed;
 bit whole[CELLS + 1];
 
-inline judge(floor_) {
-#ifdef NEWEST_WHOLE_CELL_IS_PROVEN
+/* The newest whole cell; the oldest whole one of the last SLOTS up to it. */
+inline judge(newest, oldest) {
+  newest = TORN;
+  i = 0;
+  do
+  :: i < SLOTS ->
+     if
+     :: slot[i] != TORN && (newest == TORN || slot[i] > newest) ->
+        newest = slot[i]
+     :: else
+     fi;
+     i++
+  :: else -> break
+  od;
+  oldest = newest;
+#ifndef NEWEST_WHOLE_CELL_IS_PROVEN
+  i = 0;
+  do
+  :: i < SLOTS ->
+     if
+     :: newest != TORN && slot[i] < oldest && slot[i] + SLOTS > newest ->
+        oldest = slot[i]
+     :: else
+     fi;
+     i++
+  :: else -> break
+  od;
+  /* In the first round nothing is proven (0). */
   if
-  :: slot[0] != TORN && (slot[1] == TORN || slot[0] > slot[1]) -> floor_ = slot[0]
-  :: else -> floor_ = slot[1]
-  fi
-#else
-  if
-  :: slot[0] != TORN && (slot[1] == TORN || slot[0] < slot[1]) -> floor_ = slot[0]
-  :: else -> floor_ = slot[1]
-  fi
+  :: newest != TORN && newest < SLOTS -> oldest = 0
+  :: else
+  fi;
 #endif
+  i = 0
 }
 
 active proctype Replica() {
-  byte floor_, i;
+  byte newest, floor_, i;
   do
   :: atomic { posted < CELLS && posted < flushed + IN_FLIGHT -> posted++ }
   :: atomic { /* what is in flight persists piece by piece, in any order */
@@ -103,8 +154,8 @@ active proctype Replica() {
        od;
        if
        :: i <= posted -> whole[i] = 1
-       :: i <= posted && slot[i % 2] < i -> slot[i % 2] = TORN
-       :: i <= posted && slot[i % 2] == TORN -> slot[i % 2] = i
+       :: i <= posted && slot[i % SLOTS] < i -> slot[i % SLOTS] = TORN
+       :: i <= posted && slot[i % SLOTS] == TORN -> slot[i % SLOTS] = i
        :: else
        fi;
        i = 0
@@ -114,20 +165,20 @@ active proctype Replica() {
        flushed++;
        whole[flushed] = 1;
        if
-       :: slot[flushed % 2] == TORN || slot[flushed % 2] < flushed ->
-          slot[flushed % 2] = flushed
+       :: slot[flushed % SLOTS] == TORN || slot[flushed % SLOTS] < flushed ->
+          slot[flushed % SLOTS] = flushed
        :: else
        fi
      }
   :: atomic { /* the power fails */
-       judge(floor_);
+       judge(newest, floor_);
        assert(floor_ != TORN);
        i = 1;
        do
        :: i <= floor_ -> assert(whole[i]); i++
        :: else -> break
        od;
-       assert(floor_ + 1 >= flushed);
+       assert(floor_ + SLOTS - 1 >= flushed);
        break
      }
   od

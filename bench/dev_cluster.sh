@@ -1,0 +1,36 @@
+# shellcheck shell=bash disable=SC2154
+# A cluster of `whale dev` in a folder of its own, which is gone with the
+# script. Sourced, with the build directory in `build`. PORT: where, and above.
+readonly port=${PORT:-17400}
+readonly cluster=127.0.0.1:$port
+whale=$build/tools/whale
+work=$(mktemp -d -p /dev/shm whale-test.XXXXXX)
+dev=
+
+stop_dev() {
+  [[ -z $dev ]] || { kill -CONT "$dev"; kill -INT "$dev"; wait "$dev"; } || true
+  dev=
+}
+trap 'stop_dev; rm -rf "$work"' EXIT
+
+start_dev() { # arguments of whale dev...
+  rm -rf "$work/data" "$work/ready"
+  "$whale" dev --port "$port" --dir "$work/data" --ready-file "$work/ready" \
+    "$@" >"$work/dev.log" 2>&1 &
+  dev=$!
+  until [[ -e $work/ready ]]; do
+    kill -0 "$dev" || { cat "$work/dev.log"; exit 2; }
+    sleep 0.1
+  done
+}
+
+await_whole() {
+  until "$whale" status --cluster "$cluster" >"$work/status" &&
+    ! grep -qE 'not served| of 3 replicas' "$work/status"; do
+    sleep 0.2
+  done
+}
+
+process_of() { # server
+  pgrep -P "$dev" -f "serve --id $1 "
+}
