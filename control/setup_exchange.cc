@@ -122,7 +122,8 @@ class SetupInbox {
 // What both kinds of stream have in common. Reads form one chain. A stream is
 // over (`Over`, once) when that chain has ended, or this side wants the end and
 // has sent all it had; never while a write is under way.
-class SetupStream : public SetupCall {
+class SetupStream : public SetupCall,
+                    public std::enable_shared_from_this<SetupStream> {
  public:
   explicit SetupStream(std::shared_ptr<SetupInbox> inbox)
       : inbox_(std::move(inbox)) {
@@ -150,10 +151,12 @@ class SetupStream : public SetupCall {
   virtual void StartReading(SetupFrame* frame) = 0;
   virtual void Over() = 0;
 
-  void Begin(uint64_t id) {
-    id_ = id;
-    StartReading(&incoming_);
+  // From here on it lives until gRPC is done with it.
+  void Enter() {
+    self_ = shared_from_this();
+    id_ = inbox_->Add(self_);
   }
+  void BeginReading() { StartReading(&incoming_); }
   void OnRead(bool ok) {
     if (ok && ++messages_ <= kMostMessagesOfACall) {
       inbox_->Push({.kind = Exchange::Kind::kMessage,
@@ -176,11 +179,15 @@ class SetupStream : public SetupCall {
     }
     Continue();
   }
-  // gRPC is done with it.
+  // gRPC is done with it. It goes before the exchange may: it holds the
+  // channel, and the last channel must not end in a thread of gRPC's own, which
+  // it would wait for.
   void Ended(std::string why) {
-    inbox_->Push(
+    const std::shared_ptr<SetupInbox> inbox = inbox_;
+    inbox->Push(
         {.kind = Exchange::Kind::kEnded, .call = id_, .text = std::move(why)});
-    inbox_->EndStream();
+    self_.reset();
+    inbox->EndStream();
   }
   uint64_t id() const { return id_; }
   SetupInbox* inbox() { return inbox_.get(); }
@@ -209,6 +216,7 @@ class SetupStream : public SetupCall {
   }
 
   const std::shared_ptr<SetupInbox> inbox_;
+  std::shared_ptr<SetupStream> self_;
   uint64_t id_ = 0;
   SetupFrame incoming_;  // of the chain of reads
   int messages_ = 0;
@@ -225,52 +233,44 @@ class SetupStream : public SetupCall {
 // A stream that a peer has opened.
 class CalledStream final
     : public grpc::ServerBidiReactor<SetupFrame, SetupFrame>,
-      public SetupStream,
-      public std::enable_shared_from_this<CalledStream> {
+      public SetupStream {
  public:
   using SetupStream::SetupStream;
 
   void Open(const std::string& peer, bool is_server) {
-    self_ = shared_from_this();
-    const uint64_t id = inbox()->Add(self_);
+    Enter();
     inbox()->Push({.kind = Exchange::Kind::kCalled,
-                   .call = id,
+                   .call = id(),
                    .text = peer,
                    .is_server = is_server});
-    Begin(id);
+    BeginReading();
   }
   void OnReadDone(bool ok) override { OnRead(ok); }
   void OnWriteDone(bool ok) override { OnWritten(ok); }
-  void OnDone() override {
-    Ended("the peer closed the connection or died");
-    self_.reset();
-  }
+  void OnDone() override { Ended("the peer closed the connection or died"); }
 
  private:
   void StartWriting(const SetupFrame* frame) override { StartWrite(frame); }
   void StartReading(SetupFrame* frame) override { StartRead(frame); }
   void Over() override { Finish(grpc::Status::OK); }
-
-  std::shared_ptr<CalledStream> self_;
 };
 
 // A stream that this side has opened.
 class CallingStream final
     : public grpc::ClientBidiReactor<SetupFrame, SetupFrame>,
-      public SetupStream,
-      public std::enable_shared_from_this<CallingStream> {
+      public SetupStream {
  public:
   using SetupStream::SetupStream;
 
   uint64_t Open(std::shared_ptr<grpc::Channel> channel,
                 const ChannelMaker& maker) {
-    self_ = shared_from_this();
     maker.Authorize(&context_);
     stub_ = proto::FabricSetup::NewStub(std::move(channel));
     stub_->async()->Open(&context_, this);
-    const uint64_t id = inbox()->Add(self_);
-    AddHold();  // writes begin outside of gRPC's calls
-    Begin(id);
+    Enter();
+    const uint64_t id = this->id();  // the call may end before this returns
+    AddHold();                       // writes begin outside of gRPC's calls
+    BeginReading();
     StartCall();
     return id;
   }
@@ -279,7 +279,6 @@ class CallingStream final
   void OnDone(const grpc::Status& status) override {
     Ended(status.ok() ? "the peer closed the connection"
                       : std::string(status.error_message()));
-    self_.reset();
   }
 
  private:
@@ -293,7 +292,6 @@ class CallingStream final
 
   grpc::ClientContext context_;
   std::unique_ptr<proto::FabricSetup::Stub> stub_;
-  std::shared_ptr<CallingStream> self_;
 };
 
 class SetupService final : public proto::FabricSetup::CallbackService {
