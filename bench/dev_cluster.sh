@@ -1,9 +1,20 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash
 # A cluster of `whale dev` in a folder of its own, which is gone with the
-# script. Sourced, with the build directory in `build`. PORT: where, and above.
+# script. Sourced by scripts whose first argument is a build directory and whose
+# head says how they are called. PORT: where, and above.
+usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; }
+case ${1-} in
+  -h | --help) usage && exit 0 ;;
+  '') usage >&2 && exit 2 ;;
+esac
+readonly build=$1
+whale=$build/tools/whale
+if [[ ! -x $whale ]]; then
+  echo "${0##*/}: no program $whale; build the release, or name its directory" >&2
+  exit 2
+fi
 readonly port=${PORT:-17400}
 readonly cluster=127.0.0.1:$port
-whale=$build/tools/whale
 work=$(mktemp -d -p /dev/shm whale-test.XXXXXX)
 dev=
 

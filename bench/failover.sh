@@ -8,14 +8,13 @@
 # the moment of the kill between three quarters and all of it are left; what is
 # printed as the pause beyond the lease assumes three quarters: never too small.
 set -euo pipefail
+# shellcheck source=bench/dev_cluster.sh
+source "$(dirname "${BASH_SOURCE[0]}")/dev_cluster.sh"
 
-build=$1
 records=${2:-1000000}
 rounds=${3:-6}
 readonly lease_ms=400
 gap=$build/bench/whale_failover_gap
-# shellcheck source=bench/dev_cluster.sh
-source "$(dirname "${BASH_SOURCE[0]}")/dev_cluster.sh"
 
 for ((i = 0; i < rounds; ++i)); do
   start_dev --lease "${lease_ms}ms" --pool-bytes 2GiB

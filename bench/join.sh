@@ -8,14 +8,13 @@
 # removed, and it comes back empty. It copies LIMIT_MIB per second at most,
 # while RATE writes per second are due, their latency counted from then.
 set -euo pipefail
+# shellcheck source=bench/dev_cluster.sh
+source "$(dirname "${BASH_SOURCE[0]}")/dev_cluster.sh"
 
-build=$1
 log_mib=${2:-2048}
 limit_mib=${3:-64}
 rate=${4:-5000}
 readonly victim=3 value_bytes=1000 record_bytes=1072
-# shellcheck source=bench/dev_cluster.sh
-source "$(dirname "${BASH_SOURCE[0]}")/dev_cluster.sh"
 readonly metrics=http://127.0.0.1:$((port + 9 + victim))/metrics
 records=$((log_mib * 1024 * 1024 / record_bytes))
 # Less than the copying takes.
