@@ -20,13 +20,18 @@
 //   * Completions of one connection arrive in the order posted. Unsignaled
 //     work completes silently when it succeeds; its send-queue slot is free
 //     again once a later signaled request of the connection has completed.
-//   * After an error the connection is dead: the failed request completes with
-//     its error, everything behind it with kCanceled (signaled or not, one
-//     completion each), then one kDisconnected event follows. Nothing of a
-//     dead connection lands after its owner's Revoke returned.
-//   * A message (two-sided SEND) or WRITE_WITH_IMM needs a receive buffer at
-//   the peer. A queue that
-//     has run empty delays it and may kill the connection: use credits.
+//   * After an error the connection is dead: everything before the failed
+//     request has completed, it completes with its error, everything behind it
+//     with kCanceled (signaled or not, one completion each), then one
+//     kDisconnected event follows. Nothing of a dead connection lands after its
+//     owner's Revoke returned.
+//   * A message (two-sided SEND) or WRITE_WITH_IMM needs room at the peer,
+//     which comes back when the peer polls. The fabric keeps account of it and
+//     refuses what finds none (kQueueFull, nullptr). A peer that sends more all
+//     the same (on real adapters and in shared memory it can) is disconnected
+//     by the Poll that finds it. Until then it may hold up other connections'
+//     messages and immediates, and what is posted behind those; connections
+//     with one-sided work only go on. Nothing of the others is lost.
 //   * Local buffers of WRITE, READ and CAS must lie in memory registered here
 //     and stay unchanged until completion. `inline_data` copies at Post.
 //     Message buffers belong to the fabric.

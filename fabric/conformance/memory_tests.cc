@@ -206,6 +206,35 @@ TEST_P(FabricConformance, LocalMemoryMustBeRegistered) {
   }
 }
 
+// What was posted before a request that breaks the rules is not dragged along,
+// though it is still on its way when the rule is broken.
+TEST_P(FabricConformance, AnErrorWaitsForItsTurn) {
+  std::vector<std::byte> foreign(4096);
+  for (const Opcode opcode : {Opcode::kWrite, Opcode::kRead}) {
+    const Link link = ConnectEnds();
+    std::vector<WorkRequest> requests = {
+        Write(ends_[0], 0, ends_[1], 0, 4 << 20, 1),
+        Read(ends_[0], 8 << 20, ends_[1], 0, 1 << 20, 2),
+        Write(ends_[0], 0, ends_[1], 0, 8, 3),
+        Write(ends_[0], 0, ends_[1], 0, 8, 4),
+        Write(ends_[0], 0, ends_[1], 0, 8, 5)};
+    requests[3].opcode = opcode;
+    requests[3].local = foreign.data();
+    ASSERT_TRUE(PostPatiently(0, link.near, requests));
+    Send(0, link.near, "behind it");
+    ASSERT_TRUE(PollUntil([&] {
+      return ends_[0].Count(EventKind::kDisconnected, link.near) == 1;
+    }));
+    FabricConformanceErrors::ExpectDeath(ends_[0], link.near,
+                                         Outcome::kLocalError, {4, 5});
+    EXPECT_EQ(ends_[0].Count(EventKind::kCompleted, link.near), 5u);
+    ASSERT_TRUE(PollUntil([&] {
+      return ends_[1].Count(EventKind::kDisconnected, link.far) == 1;
+    }));
+    EXPECT_EQ(ends_[1].Count(EventKind::kReceived, link.far), 0u);
+  }
+}
+
 TEST_P(FabricConformance, LocalMemoryMustNotReachBeyondItsRegion) {
   const Link link = ConnectEnds();
   EXPECT_EQ(

@@ -44,6 +44,11 @@ class ProviderFixture {
   virtual int64_t NowNs() = 0;
   // Whether fabrics work while their owners run on other threads.
   virtual bool threads() const { return true; }
+  // Makes fabric(index) believe that its peers have room for all that it may
+  // send and has sent, as a peer out to do harm would; again when that is used
+  // up. Before it connects, and with nothing else under way. False: between the
+  // ends of this provider there is nothing to forge.
+  virtual bool ForgeRoom(size_t /*index*/) { return false; }
   // An address at which nobody listens.
   virtual std::string DeadAddress() = 0;
 };

@@ -10,6 +10,9 @@
 namespace whale::fabric {
 namespace {
 
+// More immediates than any provider has room for.
+constexpr uint32_t kMostOfAFlood = 20'000;
+
 TEST_P(FabricConformance, WriteThenReadBack) {
   const Link link = ConnectEnds();
   std::memcpy(ends_[0].at(0), "from A to B", 11);
@@ -347,6 +350,84 @@ TEST_P(FabricConformance, ImmediatesAgainstAPeerThatDoesNotPoll) {
   for (const Seen& seen : ends_[1].Of(EventKind::kReceivedImm, link.far)) {
     EXPECT_EQ(seen.event.immediate, next++);
   }
+}
+
+// One peer sends immediates, without regard to the room that it was given
+// where that is possible, while the receiver does not poll. It loses its
+// connection if it broke the rules; nobody else loses anything.
+TEST_P(FabricConformance, AFloodHarmsNobodyElse) {
+  const bool forged = fixture_->ForgeRoom(2);
+  const Link good = ConnectEnds(0, 1);
+  const Link bad = ConnectEnds(2, 1);
+  // Lets the provider map what it must while the peer still polls.
+  ASSERT_EQ(Do(0, good.near, Write(ends_[0], 0, ends_[1], 0, 8, 1)),
+            Outcome::kOk);
+  ASSERT_EQ(Do(2, bad.near, Write(ends_[2], 0, ends_[1], 0, 8, 1)),
+            Outcome::kOk);
+  PollMore();  // all that was sent so far has been taken
+  uint32_t posted = 0;
+  PostResult result = PostResult::kOk;
+  for (int idle = 0; result != PostResult::kClosed && idle < 1000 &&
+                     posted < kMostOfAFlood;) {
+    WorkRequest request = Write(ends_[2], 0, ends_[1], 64, 8, 100 + posted);
+    request.opcode = Opcode::kWriteWithImm;
+    request.immediate = posted;
+    result = ends_[2].fabric->Post(bad.near, std::span(&request, 1));
+    if (result == PostResult::kOk) {
+      ++posted;
+      idle = 0;
+    } else {
+      ++idle;
+      fixture_->ForgeRoom(2);
+      PollOnce(2);
+      fixture_->Pump();
+    }
+  }
+  // One-sided work needs nobody's room.
+  std::memset(ends_[0].at(4096), 0x5a, 4096);
+  const WorkRequest requests[] = {
+      Write(ends_[0], 4096, ends_[1], 4096, 4096, 2),
+      Read(ends_[0], 8192, ends_[1], 4096, 4096, 3)};
+  ASSERT_EQ(ends_[0].fabric->Post(good.near, requests), PostResult::kOk);
+  ASSERT_TRUE(PumpUntil([&] {
+    PollOnce(0);
+    return ends_[0].Count(EventKind::kCompleted, good.near) == 3;
+  }));
+  EXPECT_EQ(std::memcmp(ends_[0].at(8192), ends_[0].at(4096), 4096), 0);
+  // Now the receiver polls.
+  constexpr int kMessages = 200;
+  for (int i = 0; i < kMessages; ++i) {
+    ASSERT_TRUE(Send(0, good.near, std::to_string(i)));
+  }
+  ASSERT_TRUE(PollUntil([&] {
+    return ends_[1].Count(EventKind::kReceived, good.far) == kMessages;
+  }));
+  const auto received = ends_[1].Of(EventKind::kReceived, good.far);
+  for (int i = 0; i < kMessages; ++i) {
+    EXPECT_EQ(received[i].data, std::to_string(i));
+  }
+  if (forged) {
+    ASSERT_TRUE(PollUntil([&] {
+      return ends_[1].Count(EventKind::kDisconnected, bad.far) == 1 &&
+             ends_[2].Count(EventKind::kDisconnected, bad.near) == 1;
+    }));
+    EXPECT_LT(ends_[1].Count(EventKind::kReceivedImm, bad.far), posted);
+  } else {
+    ASSERT_TRUE(PollUntil([&] {
+      return ends_[1].Count(EventKind::kReceivedImm, bad.far) == posted;
+    }));
+  }
+  uint32_t next = 0;
+  for (const Seen& seen : ends_[1].Of(EventKind::kReceivedImm, bad.far)) {
+    EXPECT_EQ(seen.event.immediate, next++);
+  }
+  // And what the flood took has come back.
+  const Link again = ConnectEnds(2, 1);
+  ASSERT_TRUE(Send(2, again.near, "once more"));
+  EXPECT_EQ(Do(0, good.near, Write(ends_[0], 0, ends_[1], 0, 8, 4)),
+            Outcome::kOk);
+  ASSERT_TRUE(PollUntil(
+      [&] { return ends_[1].Count(EventKind::kReceived, again.far) == 1; }));
 }
 
 }  // namespace

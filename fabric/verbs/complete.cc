@@ -125,6 +125,13 @@ bool VerbsFabricImpl::OnNotice(Connection& c, const ibv_wc& wc, Output* out) {
   const uint32_t immediate = be32toh(wc.imm_data);
   Event event;
   event.connection = c.id;
+  const bool spends_credit = wc.opcode == IBV_WC_RECV_RDMA_WITH_IMM ||
+                             ((wc.wc_flags & IBV_WC_WITH_IMM) != 0 &&
+                              NoticeKindOf(immediate) == NoticeKind::kMessage);
+  if (spends_credit && c.taken + c.held - c.told >= options_.credits) {
+    receives_->Release(buffer);  // the peer has not been told of so much room
+    return false;
+  }
   if (wc.opcode == IBV_WC_RECV_RDMA_WITH_IMM) {
     ++c.held;
     ReleaseBuffer(&c, buffer, /*counts=*/true);
@@ -134,6 +141,7 @@ bool VerbsFabricImpl::OnNotice(Connection& c, const ibv_wc& wc, Output* out) {
     Push(event, out);
     return true;
   }
+  const uint32_t credits = c.credits;
   if ((wc.wc_flags & IBV_WC_WITH_IMM) == 0 ||
       !TakeCredits(c, TakenOf(immediate))) {
     receives_->Release(buffer);
@@ -145,11 +153,15 @@ bool VerbsFabricImpl::OnNotice(Connection& c, const ibv_wc& wc, Output* out) {
     event.kind = EventKind::kReceived;
     event.data = data;
     event.length_bytes = wc.byte_len;
+    ++c.held;
     Push(event, out, buffer);
-    return ++c.held <= options_.credits;
+    return true;
   }
+  // What needs no credit must bring something new, so that it has a bound, too.
   bool fine = true;
-  if (kind == NoticeKind::kFlushRequest) {
+  if (kind == NoticeKind::kCredits) {
+    fine = c.credits != credits;
+  } else if (kind == NoticeKind::kFlushRequest) {
     fine = OnFlushRequest(c, data, wc.byte_len);
   } else if (kind == NoticeKind::kFlushAnswer) {
     fine = OnFlushAnswer(c, data, wc.byte_len);
@@ -191,6 +203,15 @@ void VerbsFabricImpl::ReleaseDone(Connection& c, Output* out) {
     const SentWork work = c.sent.oldest();
     if (work.awaits_peer &&
         static_cast<int32_t>(c.flushes_done - work.mark) < 0) {
+      return;
+    }
+    if (work.refused) {
+      c.failed = true;
+      c.failure = Outcome::kLocalError;
+      Die(c, Outcome::kLocalError,
+          absl::StrCat("verbs: a request to ", c.name,
+                       " broke the rules: local memory not registered, "
+                       "length, or alignment"));
       return;
     }
     c.sent.PopOldest();

@@ -35,6 +35,7 @@ struct PostList {
   std::vector<ibv_sge> pieces;
   std::vector<uint32_t> bodies;  // of short notices, until they are posted
   uint32_t count = 0;
+  uint32_t until_refused = 0;  // of those, if the connection has `refused` one
 };
 
 struct Connection {
@@ -44,7 +45,8 @@ struct Connection {
   State state = State::kDialing;
   bool has_share = false;  // of the receive queue
   bool dying = false;
-  bool failed = false;  // a request has, with this outcome
+  bool refused = false;  // a request; nothing behind it goes to the adapter
+  bool failed = false;   // a request has, with this outcome
   Outcome failure = Outcome::kRemoteError;
   int64_t begun_ns = 0;  // since when the handshake goes on
   uint64_t call = 0;     // of the exchange; 0: ended

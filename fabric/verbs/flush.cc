@@ -136,7 +136,8 @@ bool VerbsFabricImpl::OnFlushAnswer(Connection& c, const std::byte* body,
   uint32_t done = 0;
   if (length != sizeof(done)) return false;
   std::memcpy(&done, body, sizeof(done));
-  if (done - c.flushes_done > c.flushes_sent - c.flushes_done) return false;
+  const uint32_t more = done - c.flushes_done;
+  if (more == 0 || more > c.flushes_sent - c.flushes_done) return false;
   c.flushes_done = done;
   return true;
 }

@@ -2,7 +2,9 @@
 //
 // Every connection brings as many buffers as its peer has credits, and a few
 // for what needs none (credit and flush messages), so the queue cannot run
-// empty as long as peers keep to their credits; who does not is disconnected.
+// empty as long as peers keep to their credits. Who does not is disconnected
+// when what it sent is polled; until then the others' messages and immediates
+// may find no buffer and are sent again, one-sided requests need none.
 // The buffers of connections that ended stay for those to come.
 //
 // Thread-safety: none.

@@ -29,7 +29,7 @@ struct SentWork {
   Kind kind = Kind::kRequest;
   Opcode opcode = Opcode::kWrite;
   bool signaled = false;
-  bool refused = false;      // was posted so that it fails: a local error
+  bool refused = false;      // fails in its turn: a local error
   bool awaits_peer = false;  // flush by the receiver
 };
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <iostream>
 
 #include "common/check.h"
@@ -14,6 +15,7 @@
 #include "fabric/conformance/suite.h"
 #include "fabric/shared_memory.h"
 #include "fabric/verbs/local_exchange.h"
+#include "fabric/verbs/setup_message.h"
 #include "fabric/verbs/verbs_fabric.h"
 
 namespace whale::fabric {
@@ -27,12 +29,46 @@ VerbsOptions TestOptions() {
   return *std::move(options);
 }
 
+// Tells its own end, once it forges, that peers take any number of messages.
+class ForgingExchange : public Exchange {
+ public:
+  ForgingExchange(std::unique_ptr<Exchange> exchange, const bool* forges)
+      : exchange_(std::move(exchange)), forges_(forges) {}
+
+  std::string address() const override { return exchange_->address(); }
+  void SetWake(std::function<void()> wake) override {
+    exchange_->SetWake(std::move(wake));
+  }
+  uint64_t Call(const std::string& address) override {
+    return exchange_->Call(address);
+  }
+  void Send(uint64_t call, std::string message) override {
+    exchange_->Send(call, std::move(message));
+  }
+  void End(uint64_t call) override { exchange_->End(call); }
+  bool Take(Event* event) override {
+    if (!exchange_->Take(event)) return false;
+    if (*forges_ && event->kind == Kind::kMessage) {
+      auto setup = verbs::DecodeSetup(event->text);
+      WHALE_CHECK(setup.ok());
+      setup->message.credits = UINT16_MAX;
+      event->text = verbs::EncodeSetup(setup->message, setup->text);
+    }
+    return true;
+  }
+
+ private:
+  const std::unique_ptr<Exchange> exchange_;
+  const bool* const forges_;
+};
+
 class VerbsFixture : public ProviderFixture {
  public:
   explicit VerbsFixture(const VerbsOptions& options) {
     for (size_t i = 0; i < fabrics_.size(); ++i) {
-      auto fabric =
-          CreateVerbsFabric(options, hub_.Listen("end-" + std::to_string(i)));
+      auto fabric = CreateVerbsFabric(
+          options, std::make_unique<ForgingExchange>(
+                       hub_.Listen("end-" + std::to_string(i)), &forges_[i]));
       if (!fabric.ok()) std::cerr << fabric.status() << "\n";
       WHALE_CHECK(fabric.ok());
       fabrics_[i] = *std::move(fabric);
@@ -50,10 +86,12 @@ class VerbsFixture : public ProviderFixture {
     return memories_.back().memory();
   }
   int64_t NowNs() override { return clock_.NowNs(); }
+  bool ForgeRoom(size_t index) override { return forges_[index] = true; }
   std::string DeadAddress() override { return "nobody"; }
 
  private:
   LocalExchangeHub hub_;
+  std::array<bool, 3> forges_ = {};
   std::vector<SharedMemory> memories_;
   std::array<std::unique_ptr<VerbsFabric>, 3> fabrics_;
   BootClock clock_;

@@ -94,9 +94,11 @@ void VerbsFabricImpl::MarkSignaled(Connection& c, ibv_send_wr& wr) {
   c.unsignaled_bytes = 0;
 }
 
-// What breaks a rule on this side must fail in its turn, and with it all that
-// is behind it. The adapter sees to that if it is given a request that cannot
-// succeed: one byte from memory with no key.
+// What breaks a rule on this side must fail in its turn: all before it
+// completes first, nothing behind it is carried out. An adapter that is given a
+// request that it must refuse may drop what is still on its way before that
+// (soft-RoCE does). So it gets a WRITE of nothing in its place, whose turn is
+// the failure (ReleaseDone), and nothing that is behind it (RingDoorbell).
 void VerbsFabricImpl::PlanRefused(Connection& c, const WorkRequest& request) {
   const uint32_t number = c.sent.next();
   ibv_send_wr& wr = Append(c, SentWork::Kind::kRequest, request.opcode);
@@ -105,9 +107,9 @@ void VerbsFabricImpl::PlanRefused(Connection& c, const WorkRequest& request) {
   work.signaled = true;
   work.refused = true;
   wr.opcode = IBV_WR_RDMA_WRITE;
-  *wr.sg_list = {.addr = 0, .length = 1, .lkey = 0};
-  wr.num_sge = 1;
   MarkSignaled(c, wr);
+  if (!c.refused) c.list.until_refused = c.list.count;
+  c.refused = true;
 }
 
 void VerbsFabricImpl::Plan(Connection& c, const WorkRequest& request) {
@@ -163,20 +165,21 @@ void VerbsFabricImpl::Plan(Connection& c, const WorkRequest& request) {
 
 void VerbsFabricImpl::RingDoorbell(Connection& c) {
   PostList& list = c.list;
-  if (list.count == 0) return;
-  for (uint32_t i = 0; i + 1 < list.count; ++i) {
+  const uint32_t count = c.refused ? list.until_refused : list.count;
+  list.count = list.until_refused = 0;
+  if (count == 0) return;
+  for (uint32_t i = 0; i + 1 < count; ++i) {
     list.requests[i].next = &list.requests[i + 1];
   }
   int error = 0;
   if (c.flush.method == FlushMethod::kNativeFlush) {
     error = PostWithFlush(
-        c.pair.get(), list.requests.data(), list.count,
+        c.pair.get(), list.requests.data(), count,
         DecodeFlushCapabilities(c.peer.flush_capabilities).needs.durable);
   } else {
     ibv_send_wr* bad = nullptr;
     error = ibv_post_send(c.pair.get(), list.requests.data(), &bad);
   }
-  list.count = 0;
   ++counters_.doorbells;
   if (error != 0) {
     Die(c, Outcome::kLocalError,
