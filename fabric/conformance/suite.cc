@@ -8,7 +8,7 @@ namespace whale::fabric {
 namespace {
 
 // Far beyond what any provider needs: only a test that fails waits for it.
-constexpr std::chrono::seconds kPatience(60);
+constexpr std::chrono::minutes kPatience(3);
 constexpr int kPollsToSeeNothing = 2000;
 
 }  // namespace

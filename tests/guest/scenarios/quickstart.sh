@@ -22,7 +22,7 @@ inside() {
   done
   RECORDS=2000 OPERATIONS=4000 "$guest/../../deploy/main_job.sh" \
     "$WHALE_BUILD/tools/whale" /run/data --fabric verbs --domain pmem \
-    --pool-bytes 200MiB --start-timeout 170s | tee job
+    --pool-bytes 200MiB --start-timeout 300s | tee job
   # The status that it shows must be of what was asked for.
   grep -q 'verbs: rxe0' job
   grep -q 'Stopped' job
@@ -30,6 +30,7 @@ inside() {
 }
 
 if [[ ${1-} == --inside ]]; then
+  trap '[[ $? == 0 ]] || tail -n 20 /run/data/log/*' EXIT
   inside
   exit
 fi
