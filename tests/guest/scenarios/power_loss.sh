@@ -7,7 +7,6 @@
 #   power_loss.sh [FABRIC]   shm or verbs; over soft-RoCE all pools are on
 #                            device-dax
 #
-# Only when named: power_loss_verbs does the same and more of it.
 # Works in the current folder. Run by tests/guest/run.sh.
 set -euo pipefail
 scenarios=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
