@@ -276,8 +276,10 @@ class Cluster final : private primary::OrderingEffects,
     tail_.state().TakeChain(*cell);
   }
 
-  void AnswerWhenCommitted(const primary::WaitingReply& reply) override {
-    committer_.Wait(reply);
+  void AnswerWhenCommitted(const primary::Write& write, wire::Result result,
+                           uint64_t version, Lsn after,
+                           primary::ReplyKind kind) override {
+    committer_.Wait(write, result, version, after, kind);
   }
   void Refuse(const primary::Write&, wire::Result, wire::Reason) override {
     WHALE_CHECK(false);

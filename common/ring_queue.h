@@ -40,9 +40,11 @@ class RingQueue {
   T& operator[](size_t i) { return items_[(head_ + i) & Mask()]; }
   const T& operator[](size_t i) const { return items_[(head_ + i) & Mask()]; }
 
-  void push_back(T item) {
+  void push_back(T item) { push_back() = std::move(item); }
+  // The new item, to be assigned: what it holds now means nothing.
+  T& push_back() {
     if (size() == items_.size()) Grow();
-    items_[tail_++ & Mask()] = std::move(item);
+    return items_[tail_++ & Mask()];
   }
   void pop_front() {
     WHALE_DCHECK(!empty());

@@ -1,10 +1,13 @@
 #include "logstore/log.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cstring>
 
 #include "common/check.h"
 #include "common/crc32c.h"
+#include "common/prefetch.h"
 #include "common/status_macros.h"
 
 namespace whale::logstore {
@@ -24,6 +27,27 @@ RecordHeader MakeHeader(Lsn lsn, const RecordFields& fields, uint64_t key_bytes,
       .request = fields.request.value(),
   };
 }
+
+// A header as the words that lie in the log. Made of its fields, it would be
+// stored in pieces and read again as a whole, which waits for all stores before
+// it, those of earlier records into the log too.
+using HeaderWords = std::array<uint64_t, sizeof(RecordHeader) / 8>;
+
+HeaderWords WordsOf(Lsn lsn, const RecordFields& fields, uint64_t key_bytes,
+                    uint64_t value_bytes) {
+  static_assert(std::endian::native == std::endian::little);
+  return {uint64_t{kRecordMagic} << 32 |
+              uint64_t{static_cast<uint8_t>(fields.type)} << 48 |
+              uint64_t{fields.flags} << 56,
+          (fields.epoch.value() & UINT32_MAX) | key_bytes << 32,
+          value_bytes,
+          lsn.value(),
+          fields.session.value(),
+          fields.request.value()};
+}
+
+// How far ahead of the log's end memory is fetched: a few small records.
+constexpr size_t kFetchAheadBytes = 1024;
 
 // Zeros behind the value: replicas compare byte by byte.
 void ZeroPadding(std::byte* record, uint64_t used_bytes) {
@@ -81,11 +105,18 @@ Lsn Log::Reserve(uint64_t key_bytes, uint64_t value_bytes) {
 uint32_t Log::WriteFront(Lsn lsn, const RecordFields& fields,
                          std::string_view key, uint64_t value_bytes) {
   WHALE_DCHECK(key.size() <= kMaxKeyBytes && value_bytes <= kMaxValueBytes);
-  const RecordHeader header = MakeHeader(lsn, fields, key.size(), value_bytes);
+  const HeaderWords header = WordsOf(lsn, fields, key.size(), value_bytes);
   std::byte* record = At(lsn);
-  std::memcpy(record, &header, sizeof(header));
-  return CopyAndExtendCrc32c(HeaderChecksum(header), record + sizeof(header),
-                             key.data(), key.size());
+  for (size_t i = 0; i < header.size(); ++i) {
+    std::memcpy(record + 8 * i, &header[i], 8);
+  }
+  PrefetchForWrite(record + kFetchAheadBytes,
+                   RecordBytes(key.size(), value_bytes));
+  const auto behind_checksum = static_cast<uint32_t>(header[0] >> 32);
+  uint32_t crc = ExtendCrc32c(0, &behind_checksum, sizeof(behind_checksum));
+  crc = ExtendCrc32c(crc, &header[1], sizeof(header) - sizeof(header[0]));
+  return CopyAndExtendCrc32c(crc, record + sizeof(header), key.data(),
+                             key.size());
 }
 
 void Log::Write(Lsn lsn, const RecordFields& fields, std::string_view key,

@@ -123,8 +123,10 @@ void PrimaryRole::WaitReplicated(const primary::Write& request, Lsn lsn) {
                              .after = after});
 }
 
-void PrimaryRole::AnswerWhenCommitted(const primary::WaitingReply& reply) {
-  committer_.Wait(reply);
+void PrimaryRole::AnswerWhenCommitted(const primary::Write& write,
+                                      wire::Result result, uint64_t version,
+                                      Lsn after, primary::ReplyKind kind) {
+  committer_.Wait(write, result, version, after, kind);
 }
 
 void PrimaryRole::Refuse(const primary::Write& write, wire::Result result,

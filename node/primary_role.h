@@ -117,7 +117,9 @@ class PrimaryRole final : private primary::OrderingEffects,
   };
 
   // primary::OrderingEffects
-  void AnswerWhenCommitted(const primary::WaitingReply& reply) override;
+  void AnswerWhenCommitted(const primary::Write& write, wire::Result result,
+                           uint64_t version, Lsn after,
+                           primary::ReplyKind kind) override;
   void Refuse(const primary::Write& write, wire::Result result,
               wire::Reason reason) override;
   void StartPull(const primary::Write& write, Lsn lsn, std::byte* to) override;

@@ -48,13 +48,14 @@ void Committer::OnProgress(size_t backup, const chain::ProgressCell& cell) {
   replicated_.OnProgress(backup, cell);
 }
 
-void Committer::Wait(const WaitingReply& reply) {
+void Committer::Wait(const Write& write, wire::Result result, uint64_t version,
+                     Lsn after, ReplyKind kind) {
   if (Planted(PlantedBug::kUncommittedAnswer) ||
-      (Planted(PlantedBug::kNoEffectUncommitted) && reply.is_read)) {
-    effects_->Answer(reply);
+      (Planted(PlantedBug::kNoEffectUncommitted) && kind == ReplyKind::kRead)) {
+    effects_->Answer(MakeReply(write, result, version, after, kind));
     return;
   }
-  waiting_.Push(reply);
+  waiting_.Push(write, result, version, after, kind);
 }
 
 void Committer::WaitReplicated(const WaitingReply& reply) {

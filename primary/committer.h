@@ -47,8 +47,9 @@ class Committer {
   void OnDelivered(size_t backup, const metadata_mcast::DeliverySender& sender);
   void OnProgress(size_t backup, const chain::ProgressCell& cell);
 
-  // Answers `reply` once its record is committed; at once if it is.
-  void Wait(const WaitingReply& reply);
+  // Answers `write` once `after` is committed.
+  void Wait(const Write& write, wire::Result result, uint64_t version,
+            Lsn after, ReplyKind kind);
   // Answers once everything below `reply.after` is at every replica.
   void WaitReplicated(const WaitingReply& reply);
   // Takes up what the calls above have made possible.

@@ -81,8 +81,11 @@ class CommitterTest : public testing::Test, public CommitEffects {
     committer_->OnProgress(1,
                            {.announced = lsn.value(), .durable = lsn.value()});
   }
-  WaitingReply Reply(Lsn after) {
-    return {.tag = after.value(), .after = after};
+  // A write's answer, with the LSN as its tag.
+  void Wait(Lsn lsn, bool full_durability = false,
+            ReplyKind kind = ReplyKind::kWrite) {
+    committer_->Wait({.tag = lsn.value(), .full_durability = full_durability},
+                     wire::Result::kOk, lsn.value(), lsn, kind);
   }
   Lsn CellSays() {
     const auto cell = metadata_mcast::NewestWhole<CommitCell>(
@@ -116,14 +119,14 @@ TEST_F(CommitterTest, AnEpochBeginsWithItsCommittedStart) {
   Begin();
   EXPECT_EQ(state_.committed, state_.log.end());
   EXPECT_EQ(CellSays(), state_.log.end());
-  committer_->Wait(Reply(lsn));
+  Wait(lsn);
   EXPECT_THAT(Advance(), ElementsAre(lsn.value()));
 }
 
 TEST_F(CommitterTest, NothingIsAnsweredBeforeThePrimaryAndEveryBackupHaveIt) {
   Begin();
   const Lsn lsn = Append("k", "v");
-  committer_->Wait(Reply(lsn));
+  Wait(lsn);
   Deliver(0);
   committer_->OnOwnDurable(state_.log.end());
   EXPECT_THAT(Advance(), IsEmpty());
@@ -133,7 +136,7 @@ TEST_F(CommitterTest, NothingIsAnsweredBeforeThePrimaryAndEveryBackupHaveIt) {
   EXPECT_THAT(Advance(), ElementsAre(lsn.value()));
 
   const Lsn second = Append("k", "w");
-  committer_->Wait(Reply(second));
+  Wait(second);
   Deliver(0);
   Deliver(1);
   EXPECT_THAT(Advance(), IsEmpty());
@@ -145,11 +148,10 @@ TEST_F(CommitterTest, FullDurabilityWaitsForTheLastCopyOfTheValue) {
   Begin();
   const Lsn lsn = Append("k", std::string(1000, 'v'));
   const Lsn end = state_.log.end();
-  WaitingReply reply = Reply(lsn);
-  reply.full_durability = true;
-  committer_->Wait(reply);
+  Wait(lsn, /*full_durability=*/true);
   committer_->WaitReplicated({.tag = 1, .after = lsn});
-  committer_->Wait({.tag = 2, .after = lsn});
+  committer_->Wait({.tag = 2}, wire::Result::kOk, lsn.value(), lsn,
+                   ReplyKind::kWrite);
   committer_->OnOwnDurable(end);
   Deliver(0);
   Deliver(1);
@@ -164,9 +166,7 @@ TEST_F(CommitterTest, ARetryFromAnEarlierEpochWaitsForAsManyCopies) {
   const Lsn lsn = Append("k", std::string(1000, 'v'));
   const Lsn end = state_.log.end();
   Begin(lsn);  // neither backup has the value
-  WaitingReply retry = Reply(lsn);
-  retry.needs_copies = true;
-  committer_->Wait(retry);
+  Wait(lsn, /*full_durability=*/false, ReplyKind::kEarlierWrite);
   EXPECT_THAT(Advance(), IsEmpty());
   EXPECT_TRUE(committer_->awaits_replication());
   Append("k", "later");
@@ -181,7 +181,7 @@ TEST_F(CommitterTest, ARetryFromAnEarlierEpochWaitsForAsManyCopies) {
 TEST_F(CommitterTest, WhatStillWaitsWhenTheEpochEndsIsAbandonedOnce) {
   Begin();
   const Lsn lsn = Append("k", "v");
-  committer_->Wait(Reply(lsn));
+  Wait(lsn);
   committer_->WaitReplicated({.tag = 1, .after = lsn});
   std::vector<uint64_t> abandoned;
   const auto visit = [&](const WaitingReply& reply) {

@@ -29,13 +29,6 @@ Ordering::Ordering(chain::ReplicaState* state, const OrderingOptions& options,
       deferred_(options.max_deferred),
       replicated_(options.start) {}
 
-WaitingReply Ordering::ReplyTo(const Write& write) const {
-  return {.connection = write.connection,
-          .tag = write.tag,
-          .type = write.type,
-          .full_durability = write.full_durability};
-}
-
 void Ordering::Submit(const Write& write) {
   wire::Reason why = wire::Reason::kQueueFull;
   if (deferred_.empty() && TryOrder(write, &why)) return;
@@ -165,11 +158,9 @@ bool Ordering::AnswerKnown(const Write& write) {
     return true;
   }
   // A retry attaches to its record, committed or not.
-  WaitingReply reply = ReplyTo(write);
-  reply.version = known.lsn.value();
-  reply.after = known.lsn;
-  reply.needs_copies = is_earlier;
-  effects_->AnswerWhenCommitted(reply);
+  effects_->AnswerWhenCommitted(
+      write, wire::Result::kOk, known.lsn.value(), known.lsn,
+      is_earlier ? ReplyKind::kEarlierWrite : ReplyKind::kWrite);
   return true;
 }
 
@@ -184,12 +175,9 @@ bool Ordering::RefuseMissing(const Write& write,
 
 void Ordering::AnswerNoEffect(const Write& write, wire::Result result,
                               uint64_t version, Lsn observed) {
-  WaitingReply reply = ReplyTo(write);
-  reply.result = result;
-  reply.version = version;
-  reply.after = observed;
-  reply.is_read = IsRead(result);
-  effects_->AnswerWhenCommitted(reply);
+  effects_->AnswerWhenCommitted(
+      write, result, version, observed,
+      IsRead(result) ? ReplyKind::kRead : ReplyKind::kWrite);
 }
 
 void Ordering::Append(const Write& write, RecordType type) {
@@ -210,10 +198,8 @@ void Ordering::Append(const Write& write, RecordType type) {
               type == RecordType::kDelete ? std::string_view() : write.value);
   }
   state_->Learn(lsn, log.HeaderAt(lsn), write.hash, true);
-  WaitingReply reply = ReplyTo(write);
-  reply.version = lsn.value();
-  reply.after = lsn;
-  effects_->AnswerWhenCommitted(reply);
+  effects_->AnswerWhenCommitted(write, wire::Result::kOk, lsn.value(), lsn,
+                                ReplyKind::kWrite);
   if (pull) effects_->StartPull(write, lsn, log.ValueAddress(lsn));
 }
 
@@ -228,10 +214,9 @@ Lsn Ordering::AppendControl(RecordType type, SessionId session, uint64_t hash,
 }
 
 void Ordering::OpenSession(const Write& request) {
-  WaitingReply reply = ReplyTo(request);
   if (state_->sessions.IsOpen(request.session)) {
-    reply.after = LastOrdered();
-    effects_->AnswerWhenCommitted(reply);
+    effects_->AnswerWhenCommitted(request, wire::Result::kOk, /*version=*/0,
+                                  LastOrdered(), ReplyKind::kWrite);
     return;
   }
   if (Admit(logstore::RecordBytes(0, 0)) != Admission::kOk) {
@@ -240,8 +225,10 @@ void Ordering::OpenSession(const Write& request) {
         pool_full_ ? wire::Reason::kPoolFull : wire::Reason::kWindowFull);
     return;
   }
-  reply.after = AppendControl(RecordType::kSessionOpen, request.session, 0, {});
-  effects_->AnswerWhenCommitted(reply);
+  const Lsn lsn =
+      AppendControl(RecordType::kSessionOpen, request.session, 0, {});
+  effects_->AnswerWhenCommitted(request, wire::Result::kOk, /*version=*/0, lsn,
+                                ReplyKind::kWrite);
 }
 
 void Ordering::EndSession(SessionId session) {

@@ -24,8 +24,10 @@ namespace whale::primary {
 class OrderingEffects {
  public:
   virtual ~OrderingEffects() = default;
-  // Answer once `reply.after` is committed.
-  virtual void AnswerWhenCommitted(const WaitingReply& reply) = 0;
+  // Answer `write` once `after` is committed.
+  virtual void AnswerWhenCommitted(const Write& write, wire::Result result,
+                                   uint64_t version, Lsn after,
+                                   ReplyKind kind) = 0;
   // Answer now; nothing happened.
   virtual void Refuse(const Write& write, wire::Result result,
                       wire::Reason reason) = 0;
@@ -100,7 +102,6 @@ class Ordering {
   Lsn AppendControl(logstore::RecordType type, SessionId session, uint64_t hash,
                     std::string_view value);
   Lsn LastOrdered() const { return Lsn(state_->log.end().value() - 1); }
-  WaitingReply ReplyTo(const Write& write) const;
 
   chain::ReplicaState* const state_;
   const OrderingOptions options_;

@@ -108,8 +108,9 @@ class OrderingTest : public testing::Test, public OrderingEffects {
   void Replicate() { ordering_->set_replicated(state_.log.end()); }
   const WaitingReply& LastAnswer() const { return answers_.back(); }
 
-  void AnswerWhenCommitted(const WaitingReply& reply) override {
-    answers_.push_back(reply);
+  void AnswerWhenCommitted(const Write& write, Result result, uint64_t version,
+                           Lsn after, ReplyKind kind) override {
+    answers_.push_back(MakeReply(write, result, version, after, kind));
   }
   void Refuse(const Write& write, Result result, Reason reason) override {
     refusals_.push_back({write.tag, result, reason});

@@ -10,6 +10,7 @@
 #include "common/ids.h"
 #include "common/ring_queue.h"
 #include "fabric/fabric.h"
+#include "primary/write.h"
 #include "proto/wire.h"
 
 namespace whale::primary {
@@ -30,11 +31,38 @@ struct WaitingReply {
   Lsn after;
 };
 
+// What an answer is to, beyond a record that was just ordered.
+enum class ReplyKind : uint8_t {
+  kWrite,
+  kRead,         // sets is_read
+  kEarlierWrite  // sets needs_copies
+};
+
+inline WaitingReply MakeReply(const Write& write, wire::Result result,
+                              uint64_t version, Lsn after, ReplyKind kind) {
+  return {.connection = write.connection,
+          .tag = write.tag,
+          .type = write.type,
+          .result = result,
+          .full_durability = write.full_durability,
+          .is_read = kind == ReplyKind::kRead,
+          .needs_copies = kind == ReplyKind::kEarlierWrite,
+          .version = version,
+          .after = after};
+}
+
 // FIFO by order of arrival. A reply may wait behind one with a larger LSN; that
 // one's record is ordered already and commits soon, so order is kept simple.
 class ReplyQueue {
  public:
   void Push(const WaitingReply& reply) { queue_.push_back(reply); }
+  // Builds it in its place: a copy, which reads 16 bytes at a time what was
+  // just stored in smaller pieces, waits for all stores before it, those into
+  // the log too.
+  void Push(const Write& write, wire::Result result, uint64_t version,
+            Lsn after, ReplyKind kind) {
+    queue_.push_back() = MakeReply(write, result, version, after, kind);
+  }
   bool empty() const { return queue_.empty(); }
   size_t size() const { return queue_.size(); }
 

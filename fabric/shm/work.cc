@@ -1,3 +1,4 @@
+#include "common/prefetch.h"
 // One-sided work over shared memory: carried out while it is posted, unless
 // the peer's memory is yet to be mapped; then it waits, and all of its
 // connection behind it.
@@ -157,6 +158,10 @@ void ShmFabric::Carry(const WorkRequest& request, RemoteRegion& region) {
     case Opcode::kWrite:
     case Opcode::kWriteWithImm:
       CopyIn(remote, request.local, request.length_bytes);
+      // Large ones tend to go on where they ended: into logs.
+      if (request.length_bytes > kWordCopyMaxBytes) {
+        PrefetchForWrite(remote + request.length_bytes, request.length_bytes);
+      }
       return;
     case Opcode::kRead:
       CopyOut(request.local, remote, request.length_bytes);
