@@ -56,4 +56,9 @@ bool BackWithHugePages(int fd, uint64_t offset, uint64_t bytes) {
   return done;
 }
 
+void MoveToHugePages(void* base, size_t bytes) {
+  madvise(base, bytes, MADV_HUGEPAGE);
+  madvise(base, bytes, MADV_COLLAPSE);
+}
+
 }  // namespace whale

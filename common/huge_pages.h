@@ -26,6 +26,11 @@ void* MapAligned(size_t bytes, int protection, int flags, int fd,
 // REQUIRES: the file is that long; offset is a multiple of a huge page.
 bool BackWithHugePages(int fd, uint64_t offset, uint64_t bytes);
 
+// Moves a process's own memory, which is in use, to huge pages: at once where
+// the kernel can (Linux 6.1), else some time.
+// REQUIRES: both are multiples of a huge page.
+void MoveToHugePages(void* base, size_t bytes);
+
 }  // namespace whale
 
 #endif  // WHALE_COMMON_HUGE_PAGES_H_

@@ -16,7 +16,8 @@ namespace whale::logstore {
 namespace {
 
 constexpr size_t kChunkBytes = kHugePageBytes;
-// From so many chunks on huge pages waste little.
+// From so many chunks on huge pages waste little, and pages of 4 KiB miss the
+// TLB at every look-up.
 constexpr size_t kSmallChunks = 8;
 
 // Zeroed memory of a chunk, aligned to its size.
@@ -74,6 +75,12 @@ Index::Page* Index::NewPage(uint16_t depth) {
     auto* chunk = static_cast<Chunk*>(MapChunk(huge));
     chunk->huge = huge;
     chunks_.push_back(chunk);
+    // Those from before follow, one at a time: each takes a moment.
+    if (huge && chunks_.size() <= 2 * kSmallChunks) {
+      Chunk* const earlier = chunks_[chunks_.size() - 1 - kSmallChunks];
+      MoveToHugePages(earlier, kChunkBytes);
+      earlier->huge = true;
+    }
   }
   Page* page = &chunks_.back()->pages[chunks_.back()->used++];
   InfoOf(page).depth = depth;
