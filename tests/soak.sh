@@ -70,7 +70,10 @@ job() { # number
     nice -n 10 "$sim" --keep-going --seeds "$seed..$((seed + CHUNK - 1))" \
       >>"$results/$1.out" 2>&1 || code=$?
     # A crash ends the process with its chunk; what it printed says where.
-    [[ $code -eq 0 ]] || echo "$seed $code" >>"$results/failed"
+    if [[ $code -ne 0 ]]; then
+      echo "$seed $code" >>"$results/failed"
+      echo "FAILED: one of the seeds $seed..$((seed + CHUNK - 1)), exit code $code"
+    fi
     seed=$((seed + jobs * CHUNK))
   done
 }
