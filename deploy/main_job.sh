@@ -8,6 +8,10 @@
 # `whale dev`: other fabrics and memory differ in nothing else. RECORDS and
 # OPERATIONS are YCSB's.
 set -euo pipefail
+if [[ $# -lt 2 ]]; then
+  sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" >&2
+  exit 2
+fi
 whale=$1
 dir=$2
 shift 2
@@ -39,7 +43,7 @@ run() {
 
 printf '\n== A cluster of three replicas ==\n'
 printf '$ whale dev --dir %s --port %s' "$dir" "$port"
-printf ' %s' "$@"
+[[ $# -eq 0 ]] || printf ' %s' "$@"
 echo
 "$whale" dev --dir "$dir" --port "$port" --ready-file "$work/ready" "$@" \
   >"$work/dev.log" 2>&1 &

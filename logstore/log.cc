@@ -13,21 +13,6 @@
 namespace whale::logstore {
 namespace {
 
-RecordHeader MakeHeader(Lsn lsn, const RecordFields& fields, uint64_t key_bytes,
-                        uint64_t value_bytes) {
-  return RecordHeader{
-      .magic = kRecordMagic,
-      .type = fields.type,
-      .flags = fields.flags,
-      .epoch_low = static_cast<uint32_t>(fields.epoch.value()),
-      .key_bytes = static_cast<uint16_t>(key_bytes),
-      .value_bytes = static_cast<uint32_t>(value_bytes),
-      .lsn = lsn.value(),
-      .session = fields.session.value(),
-      .request = fields.request.value(),
-  };
-}
-
 // A header as the words that lie in the log. Made of its fields, it would be
 // stored in pieces and read again as a whole, which waits for all stores before
 // it, those of earlier records into the log too.
@@ -44,6 +29,17 @@ HeaderWords WordsOf(Lsn lsn, const RecordFields& fields, uint64_t key_bytes,
           lsn.value(),
           fields.session.value(),
           fields.request.value()};
+}
+
+// With a checksum of 0; returns that of the words.
+uint32_t StoreHeader(std::byte* record, const HeaderWords& header) {
+  for (size_t i = 0; i < header.size(); ++i) {
+    std::memcpy(record + 8 * i, &header[i], 8);
+  }
+  const auto behind_checksum = static_cast<uint32_t>(header[0] >> 32);
+  const uint32_t crc =
+      ExtendCrc32c(0, &behind_checksum, sizeof(behind_checksum));
+  return ExtendCrc32c(crc, &header[1], sizeof(header) - sizeof(header[0]));
 }
 
 // How far ahead of the log's end memory is fetched: a few small records.
@@ -105,17 +101,12 @@ Lsn Log::Reserve(uint64_t key_bytes, uint64_t value_bytes) {
 uint32_t Log::WriteFront(Lsn lsn, const RecordFields& fields,
                          std::string_view key, uint64_t value_bytes) {
   WHALE_DCHECK(key.size() <= kMaxKeyBytes && value_bytes <= kMaxValueBytes);
-  const HeaderWords header = WordsOf(lsn, fields, key.size(), value_bytes);
   std::byte* record = At(lsn);
-  for (size_t i = 0; i < header.size(); ++i) {
-    std::memcpy(record + 8 * i, &header[i], 8);
-  }
+  const uint32_t crc =
+      StoreHeader(record, WordsOf(lsn, fields, key.size(), value_bytes));
   PrefetchForWrite(record + kFetchAheadBytes,
                    RecordBytes(key.size(), value_bytes));
-  const auto behind_checksum = static_cast<uint32_t>(header[0] >> 32);
-  uint32_t crc = ExtendCrc32c(0, &behind_checksum, sizeof(behind_checksum));
-  crc = ExtendCrc32c(crc, &header[1], sizeof(header) - sizeof(header[0]));
-  return CopyAndExtendCrc32c(crc, record + sizeof(header), key.data(),
+  return CopyAndExtendCrc32c(crc, record + sizeof(RecordHeader), key.data(),
                              key.size());
 }
 
@@ -148,11 +139,10 @@ void Log::FinishValue(Lsn lsn) {
 void Log::WritePad(Lsn lsn, Epoch epoch, uint64_t record_bytes) {
   WHALE_CHECK(record_bytes >= sizeof(RecordHeader) &&
               record_bytes % kRecordAlignment == 0);
-  RecordHeader header =
-      MakeHeader(lsn, {.type = RecordType::kPad, .epoch = epoch}, 0,
-                 record_bytes - sizeof(RecordHeader));
-  header.checksum = HeaderChecksum(header);
-  std::memcpy(At(lsn), &header, sizeof(header));
+  const uint32_t checksum = StoreHeader(
+      At(lsn), WordsOf(lsn, {.type = RecordType::kPad, .epoch = epoch}, 0,
+                       record_bytes - sizeof(RecordHeader)));
+  std::memcpy(At(lsn), &checksum, sizeof(checksum));
 }
 
 std::string_view Log::KeyAt(Lsn lsn) const { return KeyOf(HeaderAt(lsn)); }
