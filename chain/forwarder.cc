@@ -40,7 +40,7 @@ size_t Forwarder::Plan(const logstore::Log& log, Lsn end, WorkRequest* out,
   Lsn lsn = metadata_mcast::SkipImplicitPad(log, sent_, end);
   while (lsn < end) {
     const RecordHeader& header = log.HeaderAt(lsn);
-    if (Wanted(lsn, header) && !PlanRecord(log, lsn, header, batch)) break;
+    if (Wanted(header) && !PlanRecord(log, lsn, header, batch)) break;
     lsn = std::min(log.After(lsn, logstore::RecordBytes(header)), end);
   }
   if (batch.count > 0) return Finish(lsn, cookie, wake, batch);
@@ -48,9 +48,8 @@ size_t Forwarder::Plan(const logstore::Log& log, Lsn end, WorkRequest* out,
   return 0;
 }
 
-bool Forwarder::Wanted(Lsn lsn, const RecordHeader& header) const {
-  return lsn < config_.resend_all_below ||
-         !metadata_mcast::GoesByValue(header, config_.by_value_max_bytes);
+bool Forwarder::Wanted(const RecordHeader& header) const {
+  return !metadata_mcast::GoesByValue(header, config_.by_value_max_bytes);
 }
 
 bool Forwarder::PlanRecord(const logstore::Log& log, Lsn lsn,

@@ -35,8 +35,6 @@ struct ForwarderConfig {
   // What the primary sends by value to this successor, and so is not sent
   // again; metadata_mcast::kAllByValue for a mirror: nothing is forwarded.
   uint64_t by_value_max_bytes = 0;
-  // Catch-up after a change: below it everything is sent, whatever its size.
-  Lsn resend_all_below;
   fabric::Grant chain_cells;
   uint32_t immediate = 0;    // of the WRITE_WITH_IMM that wakes the successor
   size_t max_in_flight = 8;  // batches; at most Forwarder::kMaxInFlight
@@ -71,6 +69,8 @@ class Forwarder {
   // Everything below is planned, or need not be sent / was sent and completed.
   // That it is durable there, only the successor's progress says.
   Lsn sent() const { return sent_; }
+  bool has_sent() const { return counters_.batches > 0; }
+  const fabric::Grant& chain_cells() const { return config_.chain_cells; }
   Lsn acked() const { return acked_; }
   size_t in_flight() const { return in_flight_; }
   // The segment that the successor has not granted, if the last Plan stopped
@@ -90,7 +90,7 @@ class Forwarder {
   struct Batch;
 
   // Whether the primary leaves this record to the chain.
-  bool Wanted(Lsn lsn, const logstore::RecordHeader& header) const;
+  bool Wanted(const logstore::RecordHeader& header) const;
   bool PlanRecord(const logstore::Log& log, Lsn lsn,
                   const logstore::RecordHeader& header, Batch& batch);
   void PassOver(Lsn to);

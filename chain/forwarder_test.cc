@@ -144,20 +144,6 @@ TEST_F(ForwarderTest, CompletionsAcknowledgeBatchesInOrder) {
   EXPECT_EQ(forwarder.acked(), log().end());
 }
 
-TEST_F(ForwarderTest, CatchUpSendsEverythingBelowTheCut) {
-  ForwarderConfig config = Config();
-  const Lsn first = Append(10);
-  Append(1000);
-  const Lsn cut = log().end();
-  config.resend_all_below = cut;
-  Forwarder forwarder = MakeForwarder(config);
-  Append(10);
-  const auto batch = Plan(forwarder);
-  ASSERT_EQ(batch.size(), 2u);
-  EXPECT_EQ(batch[0].local, log().At(first));
-  EXPECT_EQ(batch[0].length_bytes, cut - first);
-}
-
 TEST_F(ForwarderTest, StopsBeforeASegmentThatWasNotGranted) {
   Forwarder forwarder = MakeForwarder(Config());
   while (log().SegmentOf(log().end()) == 1) Append(60'000);

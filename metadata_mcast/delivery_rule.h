@@ -16,15 +16,19 @@ inline constexpr uint64_t kAllByValue = UINT64_MAX;
 
 // Whether a record goes by value to a backup that gets records up to
 // `by_value_max_bytes` (as they lie in the log) so. Only puts and deletes ever
-// go by metadata: all others are small, or rare, or say nothing without their
-// value.
+// go by metadata, and what stands in the place of one: the predecessor may have
+// the value that the primary lacks, and the successor's log must not get both.
+// All others are small, or rare, or say nothing without their value.
 inline bool GoesByValue(const logstore::RecordHeader& header,
                         uint64_t by_value_max_bytes) {
-  if (header.type != logstore::RecordType::kPut &&
-      header.type != logstore::RecordType::kDelete) {
-    return true;
+  switch (header.type) {
+    case logstore::RecordType::kPut:
+    case logstore::RecordType::kDelete:
+    case logstore::RecordType::kMissing:
+      return logstore::RecordBytes(header) <= by_value_max_bytes;
+    default:
+      return true;
   }
-  return logstore::RecordBytes(header) <= by_value_max_bytes;
 }
 
 }  // namespace whale::metadata_mcast

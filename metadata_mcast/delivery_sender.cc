@@ -4,10 +4,10 @@
 #include <cstring>
 
 #include "common/check.h"
-#include "common/hash.h"
 #include "common/planted_bug.h"
 #include "common/rare_branch.h"
 #include "logstore/metadata_record.h"
+#include "logstore/missing.h"
 #include "metadata_mcast/log_walk.h"
 
 namespace whale::metadata_mcast {
@@ -27,7 +27,12 @@ bool Flushes(FlushMethod method) {
          !Planted(PlantedBug::kCommitWithoutFlush);
 }
 
-MetadataRecord MetadataOf(RecordHeader header, uint64_t hash) {
+// A missing record's metadata is that of the record in whose place it stands.
+MetadataRecord MetadataOf(const RecordHeader& record) {
+  const uint64_t hash = logstore::KeyHashOf(record);
+  RecordHeader header = record.type == logstore::RecordType::kMissing
+                            ? logstore::OriginalOf(record)
+                            : record;
   if (Planted(PlantedBug::kMetadataWithoutRequest)) {
     header.session = 0;
     header.request = 0;
@@ -170,7 +175,7 @@ bool DeliverySender::PlanMetadata(const logstore::Log& log, Lsn lsn,
                     config_.ring.key, config_.ring.address + offset)) {
     return false;
   }
-  const MetadataRecord record = MetadataOf(header, HashKey(log.KeyAt(lsn)));
+  const MetadataRecord record = MetadataOf(header);
   std::memcpy(local, &record, sizeof(record));
   ++ring_position_;
   last_metadata_end_ = lsn + logstore::RecordBytes(header);

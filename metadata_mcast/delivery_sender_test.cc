@@ -4,12 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cstring>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "common/hash.h"
 #include "logstore/metadata_record.h"
+#include "logstore/missing.h"
 #include "metadata_mcast/test_replica.h"
 
 namespace whale::metadata_mcast {
@@ -18,6 +20,7 @@ namespace {
 using fabric::FlushMethod;
 using fabric::Opcode;
 using fabric::WorkRequest;
+using logstore::RecordHeader;
 
 class DeliverySenderTest : public testing::Test {
  protected:
@@ -131,6 +134,33 @@ TEST_F(DeliverySenderTest, AMirrorGetsEverythingByValue) {
   EXPECT_EQ(batch[0].length_bytes, log().end() - log().begin());
   EXPECT_EQ(sender.counters().metadata_records, 0u);
   EXPECT_EQ(sender.last_metadata_end(), config.start);
+}
+
+// The predecessor may have the value: the two must not both write the log.
+TEST_F(DeliverySenderTest, WhatStandsForAValueGoesAsThatDoes) {
+  const Lsn small = AppendSmall();
+  const Lsn large = AppendLarge();
+  const RecordHeader original = log().HeaderAt(large);
+  for (const Lsn lsn : {small, large}) {
+    const logstore::MissingRecord missing =
+        logstore::MakeMissing(log().HeaderAt(lsn), HashKey(log().KeyAt(lsn)));
+    std::memcpy(log().At(lsn), &missing, sizeof(missing));
+  }
+  DeliverySender sender = MakeSender(Config());
+  backup_.Execute(Plan(sender));
+  EXPECT_EQ(sender.counters().by_value_records, 1u);
+  EXPECT_EQ(backup_.log().HeaderAt(small).type, logstore::RecordType::kMissing);
+  const auto* ring = reinterpret_cast<const logstore::MetadataRecord*>(
+      backup_.area().rings[0]);
+  EXPECT_TRUE(logstore::CheckMetadataRecord(ring[0]));
+  EXPECT_EQ(std::memcmp(&ring[0].header, &original, sizeof(original)), 0);
+  EXPECT_EQ(ring[0].hash, HashKey("large"));
+
+  DeliveryConfig config = Config();
+  config.mirror = true;
+  DeliverySender to_mirror = MakeSender(config);
+  backup_.Execute(Plan(to_mirror));
+  EXPECT_EQ(backup_.log().HeaderAt(large).type, logstore::RecordType::kMissing);
 }
 
 TEST_F(DeliverySenderTest, OnlyPutsAndDeletesGoByMetadata) {

@@ -29,12 +29,14 @@ int64_t NextTick(int64_t now_ns, int64_t interval_ns) {
 
 BackupRole::BackupRole(Context* context, Peers* peers,
                        chain::ReplicaState* state,
-                       const Configuration& configuration, uint32_t ring)
+                       const Configuration& configuration, uint32_t ring,
+                       Landing* landing)
     : context_(context),
       peers_(peers),
       state_(state),
       configuration_(configuration),
       ring_(ring),
+      landing_(landing),
       area_(state->pool->Area(state->shard)),
       caught_up_at_(state->backup_log.announced()),
       announcer_({.epoch = configuration.epoch,
@@ -51,18 +53,21 @@ BackupRole::BackupRole(Context* context, Peers* peers,
   Peer* primary = peers->Find(configuration.primary());
   WHALE_CHECK(primary != nullptr && primary->up());
   primary_link_ = Link(context, primary->out_delivery);
+  progress_drain_ = Drain(context, primary->out_delivery);
   const size_t position = *configuration_.PositionOf(context->options.id);
   if (const auto successor = configuration_.SuccessorOf(position)) {
     chain_link_ = Link(context, peers->Find(*successor)->out_chain);
+    chain_drain_ = Drain(context, chain_link_.connection());
   }
   AnnounceSelf();
   segments_until_ = state_->log.SegmentOf(state_->backup_log.durable()) - 1;
   KeepSegmentsAhead();
 }
 
-WorkCookie BackupRole::Cookie(WorkKind kind) const {
+WorkCookie BackupRole::Cookie(WorkKind kind, uint8_t index) const {
   return {.kind = kind,
           .shard = state_->shard,
+          .index = index,
           .epoch_low = static_cast<uint32_t>(configuration_.epoch.value())};
 }
 
@@ -156,7 +161,6 @@ bool BackupRole::OnSuccessorReady(ServerId from,
       .epoch = configuration_.epoch,
       .start = Lsn(message.durable),
       .by_value_max_bytes = configuration_.by_value_max_bytes,
-      .resend_all_below = configuration_.start,
       .chain_cells = ToGrant(message.chain_cells)});
   for (const wire::SegmentGrantEntry& entry : early_successor_grants_) {
     forwarder_->AddSegment(entry.number, ToGrant(entry.grant));
@@ -197,6 +201,9 @@ void BackupRole::OnCompletion(const WorkCookie& cookie,
                               const fabric::Event& event) {
   // After an error progress stays in flight: it may land until it is fenced.
   if (event.outcome != fabric::Outcome::kOk) return;
+  if (cookie.kind == WorkKind::kDrain) {
+    (cookie.index == 0 ? chain_drain_ : progress_drain_).OnCompletion();
+  }
   if (cookie.kind == WorkKind::kProgress) progress_in_flight_ = false;
   if (cookie.kind == WorkKind::kChain && forwarder_ &&
       forwarder_->in_flight() > 0) {
@@ -226,7 +233,12 @@ bool BackupRole::TakeChain() {
   const auto cell = metadata_mcast::NewestWhole<chain::ChainCell>(
       area_.chain_cells, configuration_.epoch);
   if (!cell) return false;
-  return state_->TakeChain(*cell);
+  // Holes of earlier epochs may be such as the primary fills in this one: they
+  // are there once it has been announced again.
+  chain::ChainCell announced = *cell;
+  announced.sent_upto =
+      std::min(announced.sent_upto, announcer_.announced().value());
+  return state_->TakeChain(announced);
 }
 
 void BackupRole::AnnounceFinally() {
@@ -235,11 +247,26 @@ void BackupRole::AnnounceFinally() {
   state_->Apply();
 }
 
+void BackupRole::DrainSent() {
+  if (forwarder_ && forwarder_->has_sent()) {
+    chain_drain_.Post(chain_link_, forwarder_->chain_cells(),
+                      landing_->scratch(), Cookie(WorkKind::kDrain));
+  }
+  if (progress_.sequence() > 0) {
+    progress_drain_.Post(primary_link_, commit_cells_, landing_->scratch(),
+                         Cookie(WorkKind::kDrain, 1));
+  }
+}
+
 bool BackupRole::MayLandAt(ServerId peer) const {
   const size_t position = *configuration_.PositionOf(context_->options.id);
-  const bool progress = progress_in_flight_ && configuration_.primary() == peer;
-  return progress || (forwarder_ && forwarder_->in_flight() > 0 &&
-                      configuration_.SuccessorOf(position) == peer);
+  const bool progress = progress_in_flight_ ||
+                        (progress_.sequence() > 0 && !progress_drain_.over());
+  const bool chain =
+      forwarder_ && (forwarder_->in_flight() > 0 ||
+                     (forwarder_->has_sent() && !chain_drain_.over()));
+  return (progress && configuration_.primary() == peer) ||
+         (chain && configuration_.SuccessorOf(position) == peer);
 }
 
 bool BackupRole::Forward() {

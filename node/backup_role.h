@@ -23,6 +23,8 @@
 #include "metadata_mcast/segment_grants.h"
 #include "node/configuration.h"
 #include "node/context.h"
+#include "node/drain.h"
+#include "node/landing.h"
 #include "node/link.h"
 #include "node/peers.h"
 #include "proto/peer_messages.h"
@@ -34,7 +36,8 @@ class BackupRole {
   // `ring`: which of the shard's two rings this epoch uses.
   // REQUIRES: the connections to all members are up.
   BackupRole(Context* context, Peers* peers, chain::ReplicaState* state,
-             const Configuration& configuration, uint32_t ring);
+             const Configuration& configuration, uint32_t ring,
+             Landing* landing);
 
   // False: the message makes no sense. It is not sent again, so the epoch has
   // to end.
@@ -52,6 +55,8 @@ class BackupRole {
   // The same, values from the predecessor included: before the report that ends
   // the epoch.
   void AnnounceFinally();
+  // Nothing more will be sent: finds out when all of it has landed.
+  void DrainSent();
   // Something posted may still land at `peer`.
   bool MayLandAt(ServerId peer) const;
   // A turn, if it is due. True if there was anything to do.
@@ -90,13 +95,14 @@ class BackupRole {
   void TimedApply();
   bool Forward();
   bool TellProgress();
-  WorkCookie Cookie(WorkKind kind) const;
+  WorkCookie Cookie(WorkKind kind, uint8_t index = 0) const;
 
   Context* const context_;
   Peers* const peers_;
   chain::ReplicaState* const state_;
   const Configuration configuration_;
   const uint32_t ring_;
+  Landing* const landing_;
   const logstore::ShardArea area_;
   const Lsn caught_up_at_;
 
@@ -108,8 +114,10 @@ class BackupRole {
   metadata_mcast::CellWriter<chain::ProgressCell> progress_;
   chain::ProgressCell told_{};
   bool progress_in_flight_ = false;
+  Drain progress_drain_;
 
   Link chain_link_;
+  Drain chain_drain_;
   std::optional<chain::Forwarder> forwarder_;
   std::vector<wire::SegmentGrantEntry> early_successor_grants_;
 

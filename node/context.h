@@ -59,6 +59,7 @@ enum class WorkKind : uint8_t {
   kHoleAnswer = 8,   // WRITE of a fetched value to a client; index: slot
   kCopy = 10,        // a learner's READ of the primary's log
   kRefill = 11,      // the primary's READ of a value that it lacks
+  kDrain = 12,       // a READ behind the last WRITE; index: 1 behind progress
 };
 
 // What follows the commits; nobody waits for it.

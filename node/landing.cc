@@ -15,7 +15,7 @@ namespace {
 constexpr size_t kPairBytes = 2 * logstore::kCellBytes;
 // Pairs of cells: the commit cells, and the epoch cells of every backup.
 constexpr size_t kCellsBytes = 4096;
-static_assert((1 + logstore::kMaxBackups) * kPairBytes <= kCellsBytes);
+static_assert((1 + logstore::kMaxBackups + 1) * kPairBytes <= kCellsBytes);
 
 }  // namespace
 
@@ -56,6 +56,8 @@ Landing::~Landing() {
 std::byte* Landing::epoch_cells(size_t backup) const {
   return base_ + (1 + backup) * kPairBytes;
 }
+
+std::byte* Landing::scratch() const { return base_ + kCellsBytes - kPairBytes; }
 
 std::byte* Landing::hole(size_t slot) const {
   return base_ + kCellsBytes + slot * hole_bytes_;

@@ -30,6 +30,8 @@ class Landing {
   // A pair of cells each.
   std::byte* commit_cells() const { return base_; }
   std::byte* epoch_cells(size_t backup) const;
+  // For READs whose answer nobody looks at: one cell.
+  std::byte* scratch() const;
   // Room for one record.
   std::byte* hole(size_t slot) const;
   // The same, for a value that comes back to the primary.

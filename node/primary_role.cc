@@ -59,6 +59,7 @@ PrimaryRole::PrimaryRole(Context* context, Peers* peers, Answers* answers,
   }
   if (const auto successor = configuration.SuccessorOf(0)) {
     chain_link_ = Link(context, peers->Find(*successor)->out_chain);
+    chain_drain_ = Drain(context, chain_link_.connection());
   }
   own_segments_until_ = state->log.SegmentOf(state->log.end());
   // Their clients may only just learn that this is the primary now.
@@ -308,7 +309,6 @@ bool PrimaryRole::OnSuccessorReady(ServerId from,
       .epoch = configuration_.epoch,
       .start = Lsn(message.durable),
       .by_value_max_bytes = configuration_.by_value_max_bytes,
-      .resend_all_below = configuration_.start,
       .chain_cells = ToGrant(message.chain_cells)});
   if (const Backup* backup = Find(from)) {
     for (const wire::SegmentGrantEntry& entry : backup->early_grants) {
@@ -601,6 +601,10 @@ void PrimaryRole::OnCompletion(const WorkCookie& cookie,
     return;
   }
   if (event.outcome != fabric::Outcome::kOk) return;  // kDisconnected follows
+  if (cookie.kind == WorkKind::kDrain) {
+    chain_drain_.OnCompletion();
+    return;
+  }
   if (cookie.kind == WorkKind::kChain) {
     if (forwarder_ && forwarder_->in_flight() > 0) forwarder_->OnCompletion();
     return;
@@ -631,9 +635,17 @@ void PrimaryRole::Stop() {
   });
 }
 
+// Deliveries end with a flush where one is needed; the chain has none.
+void PrimaryRole::DrainSent() {
+  if (!forwarder_ || !forwarder_->has_sent()) return;
+  chain_drain_.Post(chain_link_, forwarder_->chain_cells(), landing_->scratch(),
+                    Cookie(WorkKind::kDrain, 0));
+}
+
 bool PrimaryRole::MayLandAt(ServerId peer) const {
   const bool chained = forwarder_ && configuration_.SuccessorOf(0) == peer &&
-                       forwarder_->in_flight() > 0;
+                       (forwarder_->in_flight() > 0 ||
+                        (forwarder_->has_sent() && !chain_drain_.over()));
   return chained || std::any_of(backups_.begin(), backups_.end(),
                                 [peer](const Backup& backup) {
                                   return backup.id == peer && backup.sender &&

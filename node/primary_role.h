@@ -21,6 +21,7 @@
 #include "node/answers.h"
 #include "node/configuration.h"
 #include "node/context.h"
+#include "node/drain.h"
 #include "node/landing.h"
 #include "node/link.h"
 #include "node/peers.h"
@@ -79,6 +80,8 @@ class PrimaryRole final : private primary::OrderingEffects,
   // Ends the role as a sender: whoever waits is told to ask again. No Turn
   // after it.
   void Stop();
+  // Nothing more will be sent: finds out when all of it has landed.
+  void DrainSent();
   // Something posted may still land at `peer`: it is in flight, or was when the
   // connection broke.
   bool MayLandAt(ServerId peer) const;
@@ -167,6 +170,7 @@ class PrimaryRole final : private primary::OrderingEffects,
   primary::Ordering ordering_;
   std::vector<Backup> backups_;
   Link chain_link_;
+  Drain chain_drain_;
   std::optional<chain::Forwarder> forwarder_;
   // READs of clients' values, in flight: completion order per connection.
   std::vector<std::pair<fabric::ConnectionId, Lsn>> pulls_;

@@ -306,6 +306,7 @@ void Replica::OnCompletion(const WorkCookie& cookie,
     case WorkKind::kPull:
       if (primary_) primary_->OnCompletion(cookie, event);
       return;
+    case WorkKind::kDrain:
     case WorkKind::kChain:
       if (primary_) primary_->OnCompletion(cookie, event);
       if (backup_) backup_->OnCompletion(cookie, event);

@@ -134,7 +134,6 @@ class Replica final : private ReadGate {
   // Ends whatever this server took part in before `epoch`; false: not yet.
   bool EndMembership(Epoch epoch);
   void BeginLearning(Epoch epoch);
-  void Wipe();
   void Free();
   // False: it still copies.
   bool EndLearning();

@@ -43,7 +43,11 @@ void Replica::Reconcile() {
   switch (wanted_.step()) {
     case proto::STEP_STOP:
       if (epoch > saved_.ended_epoch) BeginStop(epoch);
-      if (stopping_ && Drained()) FinishStop();
+      if (stopping_) {
+        if (primary_ != nullptr) primary_->DrainSent();
+        if (backup_ != nullptr) backup_->DrainSent();
+        if (Drained()) FinishStop();
+      }
       return;
     case proto::STEP_SEAL:
       // What did not drain is revoked by the receivers: the directive names us
@@ -283,8 +287,8 @@ bool Replica::Activate() {
     confirm_ = std::make_unique<EpochConfirm>(context_, shard_, landing_.get(),
                                               primary_.get(), configuration);
   } else {
-    backup_ = std::make_unique<BackupRole>(context_, peers_, &state_,
-                                           configuration, saved_.ring);
+    backup_ = std::make_unique<BackupRole>(
+        context_, peers_, &state_, configuration, saved_.ring, landing_.get());
     reads_ = std::make_unique<BackupReads>(
         context_, &answers_, static_cast<ReadGate*>(this), &state_,
         landing_.get(), backup_.get());

@@ -66,7 +66,8 @@ void Replica::Release() {
   if (phase_ != phase) SetPhase(phase);
 }
 
-// First it is no part of any history, then there is no log.
+// First it is no part of any history, then there is no log: a restart in the
+// middle must not take what is left for a log whose beginning was cleaned.
 void Replica::Free() {
   const Epoch ended = saved_.ended_epoch;
   const uint32_t ring = saved_.ring;
@@ -74,14 +75,21 @@ void Replica::Free() {
   saved_.ended_epoch = ended;
   saved_.ring = ring;
   SaveState();
-  Wipe();
+  for (const logstore::SegmentInfo& segment :
+       context_->pool->Segments(shard_)) {
+    context_->pool->FreeSegment(shard_, segment.number);
+  }
+  std::destroy_at(&state_);
+  std::construct_at(&state_, context_->pool, shard_);
+  damage_.clear();
 }
 
 void Replica::BeginLearning(Epoch epoch) {
   EndRoles();
   configuration_.reset();
   used_.clear();
-  if (!damage_.empty()) Wipe();
+  // Nothing in a damaged log is worth keeping: the members have it all.
+  if (!damage_.empty()) Free();
   logstore::History history;
   Lsn keep = state_.backup_log.announced();
   for (const proto::EpochStart& entry : wanted_.history()) {
@@ -113,18 +121,6 @@ bool Replica::EndLearning() {
   if (!learner_->idle()) return false;
   learner_.reset();
   return true;
-}
-
-// Nothing in a damaged log is worth keeping: the members have it all.
-void Replica::Wipe() {
-  for (const logstore::SegmentInfo& segment :
-       context_->pool->Segments(shard_)) {
-    context_->pool->FreeSegment(shard_, segment.number);
-  }
-  std::destroy_at(&state_);
-  std::construct_at(&state_, context_->pool, shard_);
-  saved_.announced = saved_.durable = saved_.committed = Lsn();
-  damage_.clear();
 }
 
 }  // namespace whale::node

@@ -19,7 +19,7 @@ namespace whale::wire {
 inline constexpr uint32_t kHelloMagic = 0x4c414857;  // "WHAL"
 // Raised with every incompatible change of this file, of peer_messages.h or of
 // the formats that peers write into each other's memory.
-inline constexpr uint16_t kProtocolVersion = 2;
+inline constexpr uint16_t kProtocolVersion = 3;
 
 enum class Purpose : uint8_t {
   kClient = 1,

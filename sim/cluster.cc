@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "node/grants.h"
 
 namespace whale::sim {
@@ -62,6 +63,31 @@ checkers::ReplicaSays SaidOf(const proto::ServerReport& report,
     says.starts.emplace_back(entry.epoch(), entry.start());
   }
   return says;
+}
+
+// For the readable trace.
+std::string LineOf(const proto::ShardReport& shard) {
+  std::string line = absl::StrCat(
+      proto::ShardPhase_Name(shard.phase()), " of epoch ", shard.epoch(),
+      ", has ended ", shard.ended_epoch(), ": announced ", shard.announced(),
+      " durable ", shard.durable(), " committed ", shard.committed());
+  for (const proto::LsnRange& hole : shard.holes()) {
+    absl::StrAppend(&line, " hole ", hole.begin(), "..", hole.end());
+  }
+  if (shard.damaged()) absl::StrAppend(&line, " damaged: ", shard.damage());
+  return line;
+}
+
+std::string LineOf(const proto::StoredShard& shard) {
+  std::string line = absl::StrCat(
+      "epoch ", shard.epoch(), " A ", shard.committed(), " T ", shard.start(),
+      " members ", absl::StrJoin(shard.members(), ","));
+  if (shard.reserved_epoch() != 0) {
+    absl::StrAppend(&line, "; reserved ", shard.reserved_epoch(), " for ",
+                    absl::StrJoin(shard.reserved_members(), ","));
+  }
+  if (shard.lacks_values()) absl::StrAppend(&line, "; lacks values");
+  return line;
 }
 
 }  // namespace
@@ -224,8 +250,32 @@ int64_t Cluster::Arrival(uint32_t from, uint32_t to, int64_t* last_ns) {
   return *last_ns;
 }
 
+void Cluster::PrintChanges(uint32_t node, const proto::ServerReport& report) {
+  if (!world_->tracing()) return;
+  for (const proto::ShardReport& shard : report.shards()) {
+    auto& last = printed_[{node, shard.shard()}];
+    const std::string state =
+        absl::StrCat(report.incarnation(), " ", shard.phase(), " ",
+                     shard.epoch(), " ", shard.ended_epoch(), shard.damaged());
+    if (last == state) continue;
+    last = state;
+    world_->Print(absl::StrCat("server ", node, " shard ", shard.shard(), ": ",
+                               LineOf(shard)));
+  }
+  if (const proto::StoredState* stored = store_.state()) {
+    for (const proto::StoredShard& shard : stored->shards()) {
+      auto& last = printed_[{kCoordinatorNode, shard.shard()}];
+      std::string line = LineOf(shard);
+      if (last == line) continue;
+      world_->Print(absl::StrCat("store shard ", shard.shard(), ": ", line));
+      last = std::move(line);
+    }
+  }
+}
+
 void Cluster::ToCoordinator(ServerNode* server,
                             const proto::ServerReport& report) {
+  PrintChanges(server->node(), report);
   for (const proto::ShardReport& shard : report.shards()) {
     watermarks_.Observe(SaidOf(report, shard, server->is_rotten()));
     // Memory keeps what its domain promises: nothing else can be damaged.

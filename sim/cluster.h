@@ -92,6 +92,8 @@ class Cluster {
   void Calm();
 
  private:
+  // To the readable trace: what replicas and the store have become.
+  void PrintChanges(uint32_t node, const proto::ServerReport& report);
   void ToCoordinator(ServerNode* server, const proto::ServerReport& report);
   void ToServer(const control::SendDirective& directive);
   void StreamBreaks(ServerNode& server);
@@ -111,6 +113,8 @@ class Cluster {
   std::map<std::pair<uint32_t, uint64_t>, int64_t> reports_until_;
   std::map<std::pair<uint32_t, uint64_t>, int64_t> directives_until_;
   std::map<uint32_t, int64_t> directive_delay_ns_;
+  // Per node and shard: what the trace said last.
+  std::map<std::pair<uint32_t, uint32_t>, std::string> printed_;
   uint32_t next_client_node_ = kFirstClientNode;
   std::string failure_;
   checkers::Watermarks watermarks_;

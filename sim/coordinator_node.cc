@@ -53,6 +53,11 @@ void CoordinatorNode::Drain() {
     control::Effects effects;
     input(core_.get(), clock_->NowNs(), &effects);
     Apply(std::move(effects));
+    if (core_->resigned().empty()) continue;
+    // An earlier life has written: what is stored is loaded again.
+    Crash();
+    world_->After(world_->Between(0, kTickNs), [this] { Start(); });
+    return;
   }
 }
 

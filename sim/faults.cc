@@ -122,8 +122,19 @@ size_t Faults::PrimaryOf(int shard) {
   return cluster_->coordinator().map()->shards(shard).members(0) - 1;
 }
 
-// The primary's, where values are to be lost; now and then only its process.
+// The primary's, where values are to be lost; now and then only its process. Of
+// values that are on their way then, each of the others may keep some.
 void Faults::LosePool(size_t index) {
+  if (options_.lose_values &&
+      cluster_->setup().survives == pmem::Survives::kPower &&
+      cluster_->world().random().Chance(0.3)) {
+    for (size_t i = 0; i < cluster_->server_count(); ++i) {
+      if (i == index) continue;
+      cluster_->CrashServer(i, true);
+      cluster_->world().After(DownTime(),
+                              [this, i] { cluster_->StartServer(i); });
+    }
+  }
   cluster_->CrashServer(index, false);
   if (!options_.lose_values || cluster_->world().random().Chance(0.6)) {
     ++pools_lost_;

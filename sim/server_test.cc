@@ -5,11 +5,15 @@
 #include <cstring>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "chain/cells.h"
+#include "common/hash.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "logstore/log.h"
+#include "logstore/metadata_record.h"
 #include "proto/peer_messages.h"
 #include "sim/server_node.h"
 #include "sim/sim_fabric.h"
@@ -382,6 +386,84 @@ TEST_F(BackupTest, WhoSealedForAChangeThatWasGivenUpHasNotStoppedForTheNext) {
   EXPECT_EQ(told(proto::STEP_STOP, 4), proto::SHARD_ADOPTED);
   EXPECT_EQ(told(proto::STEP_SEAL, 4), proto::SHARD_SEALED);
   EXPECT_EQ(told(proto::STEP_SEAL, 4), proto::SHARD_SEALED);
+}
+
+// A hole of the last epoch whose record the primary sends by value in this one:
+// the chain passes it over, and may be first.
+TEST_F(BackupTest, TheChainSaysNothingOfWhatIsStillToBeDelivered) {
+  primary_.Poll();
+  Activate(directive_, 2, {1, 2});
+  const logstore::ShardArea area = server_.pool()->Area(ShardId(0));
+  const logstore::Log log(server_.pool(), ShardId(0));
+  const std::string key = "key";
+  const std::string value(200, 'v');
+  struct {
+    logstore::RecordHeader header;
+    char body[208];
+  } record{};
+  record.header.magic = logstore::kRecordMagic;
+  record.header.type = logstore::RecordType::kPut;
+  record.header.epoch_low = 2;
+  record.header.key_bytes = key.size();
+  record.header.value_bytes = value.size();
+  record.header.lsn = kSegmentBytes;
+  std::memcpy(record.body, (key + value).data(), key.size() + value.size());
+  record.header.checksum = logstore::ChecksumInPlace(
+      reinterpret_cast<const std::byte*>(&record.header));
+  const uint64_t end = kSegmentBytes + logstore::RecordBytes(record.header);
+  const auto deliver = [&](uint64_t epoch, uint64_t ring_position) {
+    metadata_mcast::DeliveryCell cell{.epoch = epoch,
+                                      .delivered = end,
+                                      .committed = kSegmentBytes,
+                                      .ring_position = ring_position,
+                                      .sequence = 1};
+    metadata_mcast::StoreOwnCell(area.delivery_cells, cell);
+    Run(100 * kMillisecond);
+  };
+  const logstore::MetadataRecord metadata =
+      logstore::MakeMetadataRecord(record.header, HashKey(key));
+  for (std::byte* ring : area.rings) {
+    std::memcpy(ring, &metadata, sizeof(metadata));
+  }
+  deliver(2, 1);
+  ASSERT_EQ(Report().shards(0).holes_size(), 1);
+
+  directive_.mutable_shards()->Clear();
+  proto::ShardDirective* shard = directive_.add_shards();
+  for (const uint32_t member : {1, 2}) {
+    shard->add_members(member);
+    shard->add_member_incarnations(kPeerIncarnation);
+  }
+  shard->set_epoch(3);
+  for (const auto step : {proto::STEP_STOP, proto::STEP_SEAL}) {
+    shard->set_step(step);
+    server_.OnDirective(directive_);
+    Run(10 * kMillisecond);
+  }
+  ASSERT_EQ(Report().shards(0).phase(), proto::SHARD_SEALED);
+  shard->set_step(proto::STEP_ACTIVATE);
+  shard->set_committed(end);
+  shard->set_start(end);
+  for (const auto& [epoch, start] :
+       {std::pair{2, kSegmentBytes}, std::pair{3, end}}) {
+    proto::EpochStart* added = shard->add_history();
+    added->set_epoch(epoch);
+    added->set_start(start);
+  }
+  shard->mutable_policy()->set_window_bytes(1 << 20);
+  shard->mutable_policy()->set_by_value_max_bytes(4096);
+  server_.OnDirective(directive_);
+  Run(10 * kMillisecond);
+  ASSERT_EQ(Report().shards(0).phase(), proto::SHARD_ACTIVE);
+  metadata_mcast::StoreOwnCell(
+      area.chain_cells,
+      chain::ChainCell{.epoch = 3, .sent_upto = end, .sequence = 1});
+  Run(kSecond);
+  EXPECT_FALSE(Report().shards(0).damaged());
+  std::memcpy(log.At(Lsn(kSegmentBytes)), &record, sizeof(record));
+  deliver(3, 0);
+  Run(kSecond);
+  EXPECT_EQ(Report().shards(0).durable(), end);
 }
 
 // With one peer 12 of the 24 connections are for servers.

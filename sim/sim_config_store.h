@@ -53,6 +53,9 @@ class SimConfigStore final : public control::ConfigStore {
            std::any_of(state_->shards().begin(), state_->shards().end(),
                        [](const auto& shard) { return shard.lacks_values(); });
   }
+  const proto::StoredState* state() const {
+    return state_ ? &*state_ : nullptr;
+  }
   int servers() const { return state_ ? state_->servers_size() : 0; }
 
  private:

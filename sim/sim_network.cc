@@ -52,6 +52,19 @@ std::string SimNetwork::Unfinished() const {
   return text;
 }
 
+bool SimNetwork::MayLand(uint32_t from, uint32_t to) const {
+  for (const auto& [address, fabric] : fabrics_) {
+    for (const auto& [id, half] : fabric->all_connections()) {
+      const HalfPtr peer = half->peer.lock();
+      if (half->node == to && peer != nullptr && peer->node == from &&
+          !half->landing.empty()) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 bool SimNetwork::KillRandomConnection() {
   std::vector<HalfPtr> open;
   for (auto& [address, fabric] : fabrics_) {

@@ -144,6 +144,8 @@ class SimNetwork {
   bool KillRandomConnection();
   // Connections with unfinished work, for liveness failures.
   std::string Unfinished() const;
+  // Something that node `from` wrote is still to land in the memory of `to`.
+  bool MayLand(uint32_t from, uint32_t to) const;
   // Random trouble is over: no more slow requests.
   void Calm();
 

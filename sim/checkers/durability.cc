@@ -22,9 +22,11 @@ std::string CheckLost(const std::vector<const Operation*>& operations,
       return absl::StrCat("said to be lost, and nobody gave it up: ",
                           ToString(*read));
     }
+    // A weak read may be of a moment before.
     for (const Operation* o : operations) {
-      if (o->type == OperationType::kGet || o->answer != Answer::kOk ||
-          o->version <= given_up || o->answered >= read->invoked) {
+      if (read->weak || o->type == OperationType::kGet ||
+          o->answer != Answer::kOk || o->version <= given_up ||
+          o->answered >= read->invoked) {
         continue;
       }
       return absl::StrCat("said to be lost: ", ToString(*read), "; but after ",

@@ -45,6 +45,22 @@ TEST(DurabilityTest, AbsentNeedsADelete) {
   EXPECT_TRUE(CheckDurability(history).ok());
 }
 
+TEST(DurabilityTest, WhatWasGivenUpIsLostUntilItIsWritten) {
+  History history;
+  history.GiveUp("k", 16);
+  Operation write = Make(OperationType::kPut, Answer::kOk, "b", 32);
+  write.answered = 10;
+  history.Invoke(write);
+  Operation read = Make(OperationType::kGet, Answer::kLost, "", 0);
+  read.invoked = 20;
+  read.weak = true;
+  history.Invoke(read);
+  EXPECT_TRUE(CheckDurability(history).ok());
+  read.weak = false;
+  history.Invoke(read);
+  EXPECT_FALSE(CheckDurability(history).ok());
+}
+
 TEST(ExactlyOnceTest, OneValueOneVersion) {
   History history;
   history.Invoke(Make(OperationType::kPut, Answer::kOk, "a", 16));
