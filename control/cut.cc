@@ -209,7 +209,6 @@ absl::StatusOr<Cut> ComputeCut(const proto::StoredShard& stored,
     });
   }
   if (primary == nullptr) {
-    RareBranch<"cut: each lacks what another has">();
     const uint32_t leader = LeaveOutWhoHasMore(cut.committed, &holdings);
     if (holdings.size() < rules.least_survivors) {
       return absl::FailedPreconditionError(absl::StrCat(

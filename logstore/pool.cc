@@ -100,6 +100,7 @@ absl::StatusOr<std::unique_ptr<Pool>> Pool::Open(const Mapping& mapping) {
   WHALE_ASSIGN_OR_RETURN(const Superblock superblock,
                          ReadSuperblock(MemoryOf(mapping)));
   auto pool = std::unique_ptr<Pool>(new Pool(mapping, superblock.geometry));
+  pool->PersistFound();
   pool->generation_ = superblock.generation;
   if (!superblock.copy_whole[0] || !superblock.copy_whole[1]) {
     pool->WriteSuperblock();
@@ -118,6 +119,20 @@ absl::StatusOr<std::unique_ptr<Pool>> Pool::Open(const Mapping& mapping) {
     }
   }
   return pool;
+}
+
+// What a restart finds, the process before may have written and not persisted.
+// Of two copies one must be durable before the other is written.
+void Pool::PersistFound() {
+  const PoolLayout layout = LayoutOf(geometry_);
+  domain().WriteBack(mapping_.base, 2 * kPageBytes);
+  for (uint32_t i = 0; i < geometry_.shard_count; ++i) {
+    const ShardId shard(static_cast<uint16_t>(i));
+    domain().WriteBack(mapping_.base + layout.State(shard, 0), 2 * kPageBytes);
+  }
+  domain().WriteBack(mapping_.base + layout.tables[0],
+                     layout.segments - layout.tables[0]);
+  domain().Fence();
 }
 
 void Pool::WriteSuperblock() {

@@ -151,6 +151,7 @@ class Pool {
   void WriteSuperblock();
   // Reads the table, mends a damaged word from the other copy.
   absl::Status LoadTable();
+  void PersistFound();
   void MendTableWord(uint32_t slot);
   uint64_t TableWord(uint32_t slot) const;
   void WriteTableWord(uint32_t slot);

@@ -492,5 +492,25 @@ TEST(PoolTest, InterruptedWorkLeavesOldOrNew) {
   }
 }
 
+// The process dies in the middle of something, and the power in the middle of
+// what the next one does.
+TEST(PoolTest, PowerLostAfterARestartLeavesOldOrNew) {
+  Prng prng(10);
+  for (int round = 0; round < 2000; ++round) {
+    TestPool test;
+    Fill(*test.pool);
+    test.memory.LosePowerAfter(static_cast<int>(prng.Below(4)));
+    test.pool->StoreState(kShard1, SomeState(9));
+    test.memory.Restart();
+    test.Reopen();
+    test.memory.LosePowerAfter(static_cast<int>(prng.Below(4)));
+    test.pool->StoreState(kShard1, SomeState(10));
+    test.memory.Crash(prng);
+    test.Reopen();
+    const auto state = test.pool->LoadState(kShard1);
+    ASSERT_TRUE(state.ok()) << state.status();
+  }
+}
+
 }  // namespace
 }  // namespace whale::logstore

@@ -65,6 +65,14 @@ class TestMemory final : public pmem::PersistenceDomain {
     fences_left_ = -1;
   }
 
+  // Only the process dies there: what it saw stays, durable or not.
+  void Restart() {
+    if (!stopped_.empty()) std::memcpy(visible_, stopped_.data(), bytes_);
+    started_.clear();
+    stopped_.clear();
+    fences_left_ = -1;
+  }
+
   std::byte* base() { return visible_; }
   uint64_t bytes() const { return bytes_; }
   Mapping mapping() {

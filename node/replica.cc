@@ -382,7 +382,10 @@ bool Replica::Turn() {
   if (backup_) {
     busy |= backup_->Turn();
     ring_is_complete_ = backup_->caught_up();
-    if (const auto lsn = backup_->damage(); lsn && damage_.empty()) {
+    // Without a lease the primary may be in a later epoch, and what it has in
+    // flight to this one is read from memory that it uses again.
+    const auto lsn = backup_->damage();
+    if (lsn && damage_.empty() && LeaseIsValid()) {
       ++context_->counters.damaged_records;
       damage_ = "the record at LSN " + std::to_string(lsn->value()) +
                 " stays unreadable";

@@ -159,8 +159,10 @@ std::shared_ptr<ClientNode> Cluster::AddClient() {
 }
 
 void Cluster::StartServer(size_t index) {
+  // One that could not recover stays as it is, for the report.
+  if (!failure_.empty()) return;
   const absl::Status status = servers_[index]->Start();
-  if (status.ok() || !failure_.empty()) return;
+  if (status.ok()) return;
   failure_ = absl::StrCat("server ", servers_[index]->node(),
                           " does not recover: ", status.ToString());
 }
@@ -209,9 +211,23 @@ std::string Cluster::Failure() const {
 }
 
 bool Cluster::IsWhole() {
+  if (store_.lacks_values()) return false;
+  return AllServe([](const proto::ShardReport& report) {
+    return report.durable() >= report.history().rbegin()->start();
+  });
+}
+
+bool Cluster::IsComplete() {
+  return AllServe([this](const proto::ShardReport& report) {
+    const auto shard = static_cast<int>(report.shard());
+    return report.announced() >= store_.state()->shards(shard).committed();
+  });
+}
+
+template <typename Predicate>
+bool Cluster::AllServe(Predicate and_has) {
   const proto::ClusterMap* map = coordinator_->map();
   if (map == nullptr || map->shards().empty()) return false;
-  if (store_.lacks_values()) return false;
   for (const proto::ShardEntry& entry : map->shards()) {
     if (!entry.active() ||
         entry.members_size() != static_cast<int>(setup_.Replicas())) {
@@ -223,8 +239,7 @@ bool Cluster::IsWhole() {
       const proto::ShardReport& report = server->server()->last_report().shards(
           static_cast<int>(entry.shard()));
       if (report.epoch() != entry.epoch() ||
-          report.phase() != proto::SHARD_ACTIVE ||
-          report.durable() < report.history().rbegin()->start()) {
+          report.phase() != proto::SHARD_ACTIVE || !and_has(report)) {
         return false;
       }
     }

@@ -84,6 +84,8 @@ class Cluster {
   // Every replica of every shard serves, and has all values of the epochs
   // before: any mirrors of them may be lost.
   bool IsWhole();
+  // The same, but some may lack values whose metadata they have.
+  bool IsComplete();
   // What the coordinator sends this node takes so much longer.
   void DelayDirectives(uint32_t node, int64_t delay_ns) {
     directive_delay_ns_[node] = delay_ns;
@@ -92,6 +94,9 @@ class Cluster {
   void Calm();
 
  private:
+  // All members of all shards, and as many as there shall be.
+  template <typename Predicate>
+  bool AllServe(Predicate and_has);
   // To the readable trace: what replicas and the store have become.
   void PrintChanges(uint32_t node, const proto::ServerReport& report);
   void ToCoordinator(ServerNode* server, const proto::ServerReport& report);

@@ -109,11 +109,14 @@ void Faults::Inject(Fault fault) {
 }
 
 // A copy may be lost only while all others are whole, and while values are in
-// two places before they are acknowledged, or may be lost.
+// two places before they are acknowledged. Where values may be lost, it is
+// enough that all know of them.
 void Faults::WhenWhole(std::function<void()> harm) {
   if (healed_) return;
   if (cluster_->setup().mirrors == 0 && !options_.lose_values) return;
-  if (cluster_->IsWhole()) return harm();
+  if (options_.lose_values ? cluster_->IsComplete() : cluster_->IsWhole()) {
+    return harm();
+  }
   cluster_->world().After(20 * kMillisecond,
                           [this, harm = std::move(harm)] { WhenWhole(harm); });
 }

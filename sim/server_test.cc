@@ -388,6 +388,30 @@ TEST_F(BackupTest, WhoSealedForAChangeThatWasGivenUpHasNotStoppedForTheNext) {
   EXPECT_EQ(told(proto::STEP_SEAL, 4), proto::SHARD_SEALED);
 }
 
+// The primary of a later epoch uses the memory again that what is in flight to
+// a server that was left out is read from.
+TEST_F(BackupTest, WithoutALeaseWhatIsUnreadableIsNoDamage) {
+  primary_.Poll();
+  Activate(directive_, 2, {1, 2});
+  metadata_mcast::StoreOwnCell(
+      server_.pool()->Area(ShardId(0)).delivery_cells,
+      metadata_mcast::DeliveryCell{.epoch = 2,
+                                   .delivered = kSegmentBytes + 64,
+                                   .committed = kSegmentBytes,
+                                   .sequence = 1});
+  Run(kSecond);
+  EXPECT_FALSE(Report().shards(0).damaged());
+  directive_.mutable_shards()->Clear();
+  proto::ShardDirective* shard = directive_.add_shards();
+  shard->set_step(proto::STEP_ACTIVATE);
+  shard->set_epoch(2);
+  directive_.set_lease_us(10'000'000);
+  directive_.set_lease_for_sequence(Report().sequence());
+  server_.OnDirective(directive_);
+  Run(kSecond);
+  EXPECT_TRUE(Report().shards(0).damaged());
+}
+
 // A hole of the last epoch whose record the primary sends by value in this one:
 // the chain passes it over, and may be first.
 TEST_F(BackupTest, TheChainSaysNothingOfWhatIsStillToBeDelivered) {
