@@ -29,6 +29,18 @@ bool IsLast(EventKind kind) {
 HostileFabric::HostileFabric(Fabric* provider, const HostileOptions& options)
     : provider_(provider), options_(options), prng_(options.seed) {}
 
+absl::StatusOr<RegionId> HostileFabric::Register(const Memory& memory,
+                                                 const Access& access) {
+  absl::StatusOr<RegionId> region = provider_->Register(memory, access);
+  if (region.ok()) registered_[region->value] = memory;
+  return region;
+}
+
+void HostileFabric::Deregister(RegionId region) {
+  registered_.erase(region.value);
+  provider_->Deregister(region);
+}
+
 const HostileFabric::Connection* HostileFabric::Find(ConnectionId id) const {
   const auto found = connections_.find(id);
   return found == connections_.end() ? nullptr : &found->second;
@@ -128,10 +140,27 @@ void HostileFabric::FlushMessages() {
 
 // --- Carrying it out -------------------------------------------------------
 
+bool HostileFabric::MayOvertake(const Work& work) const {
+  const WorkRequest& request = work.request;
+  if (work.is_message || request.length_bytes == 0 ||
+      request.opcode == Opcode::kRemoteFlush) {
+    return true;
+  }
+  if (request.inline_data) return request.length_bytes <= kMaxInlineBytes;
+  const auto* local = static_cast<const std::byte*>(request.local);
+  return std::any_of(
+      registered_.begin(), registered_.end(), [&](const auto& region) {
+        const Memory& memory = region.second;
+        return local >= memory.base && local + request.length_bytes <=
+                                           memory.base + memory.length_bytes;
+      });
+}
+
 HostileFabric::Work* HostileFabric::NextToPassOn(Connection& c) {
   Work* next = nullptr;
   for (Work& work : c.works) {
     if (work.passed_on) continue;
+    if (next != nullptr && !MayOvertake(work)) break;
     next = &work;
     if (work.is_message || !MayBeOvertaken(work.request.opcode) ||
         !prng_.Chance(options_.overtake)) {

@@ -54,10 +54,8 @@ class HostileFabric final : public Fabric {
     return provider_->max_connections();
   }
   absl::StatusOr<RegionId> Register(const Memory& memory,
-                                    const Access& access) override {
-    return provider_->Register(memory, access);
-  }
-  void Deregister(RegionId region) override { provider_->Deregister(region); }
+                                    const Access& access) override;
+  void Deregister(RegionId region) override;
   Grant MakeGrant(RegionId region, uint64_t offset_bytes,
                   uint64_t length_bytes) const override {
     return provider_->MakeGrant(region, offset_bytes, length_bytes);
@@ -123,6 +121,8 @@ class HostileFabric final : public Fabric {
   void OnCompleted(Connection& c, const Event& event);
   void CarryOut(ConnectionId id, Connection& c, double chance);
   Work* NextToPassOn(Connection& c);
+  // One that breaks a rule fails in its turn: what it overtook would fail, too.
+  bool MayOvertake(const Work& work) const;
   bool PassOn(ConnectionId id, Connection& c, Work& work);
   void Complete(ConnectionId id, Connection& c);
   void CancelRest(ConnectionId id, Connection& c);
@@ -134,6 +134,7 @@ class HostileFabric final : public Fabric {
   const HostileOptions options_;
   Prng prng_;
   std::map<ConnectionId, Connection> connections_;
+  std::map<uint64_t, Memory> registered_;  // by RegionId
   std::string open_message_;
   std::vector<std::unique_ptr<std::string>> handed_out_;
 };

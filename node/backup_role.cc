@@ -265,8 +265,10 @@ bool BackupRole::MayLandAt(ServerId peer) const {
   const bool chain =
       forwarder_ && (forwarder_->in_flight() > 0 ||
                      (forwarder_->has_sent() && !chain_drain_.over()));
-  return (progress && configuration_.primary() == peer) ||
-         (chain && configuration_.SuccessorOf(position) == peer);
+  return (progress && configuration_.primary() == peer &&
+          !peers_->DeliveryReplaced(peer, primary_link_.connection())) ||
+         (chain && configuration_.SuccessorOf(position) == peer &&
+          !peers_->ChainReplaced(peer, chain_link_.connection()));
 }
 
 bool BackupRole::Forward() {

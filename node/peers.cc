@@ -190,6 +190,18 @@ Peer* Peers::Find(ServerId id) {
   return it == peers_.end() ? nullptr : &it->second;
 }
 
+bool Peers::DeliveryReplaced(ServerId id, fabric::ConnectionId old) const {
+  const auto it = peers_.find(id);
+  return it != peers_.end() && it->second.delivery_up &&
+         it->second.out_delivery != old;
+}
+
+bool Peers::ChainReplaced(ServerId id, fabric::ConnectionId old) const {
+  const auto it = peers_.find(id);
+  return it != peers_.end() && it->second.chain_up &&
+         it->second.out_chain != old;
+}
+
 void Peers::Send(ServerId id, std::span<const std::byte> message) {
   Peer* peer = Find(id);
   if (peer == nullptr) return;

@@ -74,6 +74,11 @@ class Peers {
   // Queues a message to `id`; lost if that incarnation goes away.
   void Send(ServerId id, std::span<const std::byte> message);
 
+  // Whether `id` has taken another connection in the place of `old`. Then it
+  // knows that `old` is dead, and fences it before it seals anything.
+  bool DeliveryReplaced(ServerId id, fabric::ConnectionId old) const;
+  bool ChainReplaced(ServerId id, fabric::ConnectionId old) const;
+
   // Nothing of a dead or revoked connection can land any more.
   bool AllFenced() const { return unfenced_.empty(); }
   // Takes away all rights of this server's connections into our memory, and

@@ -1,4 +1,3 @@
-#include "common/prefetch.h"
 // One-sided work over shared memory: carried out while it is posted, unless
 // the peer's memory is yet to be mapped; then it waits, and all of its
 // connection behind it.
@@ -6,6 +5,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "common/prefetch.h"
 #include "fabric/shm/copy.h"
 #include "fabric/shm/fabric_impl.h"
 
