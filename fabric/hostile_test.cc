@@ -34,7 +34,6 @@ class HostileTest : public testing::Test {
     const Access all{true, true, true};
     const RegionId region = *server_->Register(remote_.memory(), all);
     grant_ = server_->MakeGrant(region, 0, remote_.size());
-    WHALE_CHECK(provider_->Register(local_.memory(), {}).ok());
   }
   void TearDown() override {
     hostile_.reset();
@@ -45,6 +44,7 @@ class HostileTest : public testing::Test {
 
   void Start(const HostileOptions& options) {
     hostile_ = std::make_unique<HostileFabric>(provider_.get(), options);
+    WHALE_CHECK(hostile_->Register(local_.memory(), {}).ok());
     hostile_->Connect(server_->address(), {});
     while (connection_.value == 0) Poll();
     // Map the memory, so that the provider itself delays nothing from here on.

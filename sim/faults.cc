@@ -289,6 +289,7 @@ void Faults::Heal() {
   cluster_->coordinator().Start();
   cluster_->coordinator().PauseUntil(0);
   for (size_t i = 0; i < cluster_->server_count(); ++i) {
+    cluster_->server(i).CancelCrash();
     cluster_->StartServer(i);
     cluster_->server(i).SetSlowness(1);
     cluster_->server(i).Resume();

@@ -60,6 +60,8 @@ class ServerNode final : public node::ControlLink {
   // The same, but in the middle of a turn: before the `effects`-th time from
   // now that it persists, posts or sends something. `then` runs at that time.
   void CrashAfter(uint64_t effects, bool power, std::function<void()> then);
+  // The crash that CrashAfter asked for and that has not come does not come.
+  void CancelCrash() { effects_left_ = 0; }
   // The pool is gone for good; the next start begins with an empty one.
   // REQUIRES: !running().
   void LosePool();
