@@ -7,7 +7,6 @@
 # this adapter's on-demand paging is too broken for, and durable writes between
 # two hosts over IPv6.
 #
-# Only when named: it takes four minutes.
 # Works in the current folder. Run by tests/guest/run.sh.
 set -euo pipefail
 scenarios=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

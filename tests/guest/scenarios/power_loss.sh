@@ -7,6 +7,7 @@
 #   power_loss.sh [FABRIC]   shm or verbs; over soft-RoCE all pools are on
 #                            device-dax
 #
+# Only when named: power_loss_verbs has all of it but the pool on fs-dax.
 # Works in the current folder. Run by tests/guest/run.sh.
 set -euo pipefail
 scenarios=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
