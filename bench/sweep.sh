@@ -67,6 +67,10 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+# Before anything is measured: what bench/report needs at the end.
+command -v gnuplot >/dev/null ||
+  die "gnuplot is missing: deploy/install_packages.sh --bench"
+
 # All points: series, name, and the flags of its runs.
 points=()
 point() { points+=("$*"); }
@@ -164,6 +168,7 @@ if wanted window; then
   "$whale" bench ycsb --cluster "127.0.0.1:$port" --quiet --workload w \
     --value-bytes 4096 --records 10000 --operations 50000 --pipeline 64 \
     --json "$out/window/puts.json" >/dev/null
+  sleep 2 # until the servers have told
   "$whale" status --cluster "127.0.0.1:$port" --json |
     jq -r '[.. | .window_high_water_bytes? // empty | tonumber] | max
       | "most bytes acknowledged that lacked a copy somewhere: \(.)"' |
