@@ -157,6 +157,13 @@ bool Ordering::AnswerKnown(const Write& write) {
     effects_->Refuse(write, wire::Result::kEpochEnded, wire::Reason::kHole);
     return true;
   }
+  // Asked again on another connection, while the value is to come over the
+  // first, which may be dead.
+  if (pulls_.IsOpen(known.lsn)) {
+    RareBranch<"order: request is known, its value is still to come">();
+    effects_->Refuse(write, wire::Result::kEpochEnded, wire::Reason::kNone);
+    return true;
+  }
   // A retry attaches to its record, committed or not.
   effects_->AnswerWhenCommitted(
       write, wire::Result::kOk, known.lsn.value(), known.lsn,

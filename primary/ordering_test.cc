@@ -378,6 +378,21 @@ TEST_F(OrderingTest, AValueThatCannotBeHadLeavesAPadAndItsRequestIsNewAgain) {
   EXPECT_GT(pulls_[1], pulls_[0]);
 }
 
+// The retry must not be acknowledged with a record that becomes a pad.
+TEST_F(OrderingTest, ARetryDoesNotWaitForAValueThatMayNeverCome) {
+  const Write write = LargePut("k", 100);
+  ordering_->Submit(write);
+  const size_t answered = answers_.size();
+  ordering_->Submit(write);
+  EXPECT_EQ(refusals_.back(),
+            (Refusal{requests_, Result::kEpochEnded, Reason::kNone}));
+  EXPECT_EQ(answers_.size(), answered);
+  ordering_->FinishPull(pulls_[0]);
+  ordering_->Submit(write);
+  ASSERT_EQ(answers_.size(), answered + 1);
+  EXPECT_EQ(LastAnswer().version, pulls_[0].value());
+}
+
 // ------------------------------------------------------------ missing values
 
 TEST_F(OrderingTest, WithoutAValueConditionsAreRefusedAndPutsGoOn) {

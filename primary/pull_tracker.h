@@ -28,6 +28,14 @@ class PullTracker {
     while (!pulls_.empty() && pulls_.front().done) pulls_.pop_front();
   }
 
+  // Begun, and not finished.
+  bool IsOpen(Lsn lsn) const {
+    for (size_t i = 0; i < pulls_.size(); ++i) {
+      if (pulls_[i].lsn == lsn) return !pulls_[i].done;
+    }
+    return false;
+  }
+
   // Up to where the log is whole, if it ends at `log_end`.
   Lsn ReadyEnd(Lsn log_end) const {
     return pulls_.empty() ? log_end : pulls_.front().lsn;
