@@ -140,7 +140,7 @@ void HostileFabric::FlushMessages() {
 
 // --- Carrying it out -------------------------------------------------------
 
-bool HostileFabric::MayOvertake(const Work& work) const {
+bool HostileFabric::KeepsTheRules(const Work& work) const {
   const WorkRequest& request = work.request;
   if (work.is_message || request.length_bytes == 0 ||
       request.opcode == Opcode::kRemoteFlush) {
@@ -160,9 +160,11 @@ HostileFabric::Work* HostileFabric::NextToPassOn(Connection& c) {
   Work* next = nullptr;
   for (Work& work : c.works) {
     if (work.passed_on) continue;
-    if (next != nullptr && !MayOvertake(work)) break;
+    const bool keeps_the_rules = KeepsTheRules(work);
+    if (next != nullptr && !keeps_the_rules) break;
     next = &work;
-    if (work.is_message || !MayBeOvertaken(work.request.opcode) ||
+    if (work.is_message || !keeps_the_rules ||
+        !MayBeOvertaken(work.request.opcode) ||
         !prng_.Chance(options_.overtake)) {
       break;
     }

@@ -121,8 +121,9 @@ class HostileFabric final : public Fabric {
   void OnCompleted(Connection& c, const Event& event);
   void CarryOut(ConnectionId id, Connection& c, double chance);
   Work* NextToPassOn(Connection& c);
-  // One that breaks a rule fails in its turn: what it overtook would fail, too.
-  bool MayOvertake(const Work& work) const;
+  // False: it breaks a rule, and fails in its turn; what it overtook would
+  // fail, too, and what overtook it would not.
+  bool KeepsTheRules(const Work& work) const;
   bool PassOn(ConnectionId id, Connection& c, Work& work);
   void Complete(ConnectionId id, Connection& c);
   void CancelRest(ConnectionId id, Connection& c);

@@ -260,11 +260,10 @@ void BackupRole::DrainSent() {
 
 bool BackupRole::MayLandAt(ServerId peer) const {
   const size_t position = *configuration_.PositionOf(context_->options.id);
-  const bool progress = progress_in_flight_ ||
-                        (progress_.sequence() > 0 && !progress_drain_.over());
-  const bool chain =
-      forwarder_ && (forwarder_->in_flight() > 0 ||
-                     (forwarder_->has_sent() && !chain_drain_.over()));
+  const bool progress = progress_.sequence() > 0 &&
+                        (progress_in_flight_ || !progress_drain_.over());
+  const bool chain = forwarder_ && forwarder_->has_sent() &&
+                     (forwarder_->in_flight() > 0 || !chain_drain_.over());
   return (progress && configuration_.primary() == peer &&
           !peers_->DeliveryReplaced(peer, primary_link_.connection())) ||
          (chain && configuration_.SuccessorOf(position) == peer &&

@@ -644,8 +644,8 @@ void PrimaryRole::DrainSent() {
 
 bool PrimaryRole::MayLandAt(ServerId peer) const {
   const bool chained = forwarder_ && configuration_.SuccessorOf(0) == peer &&
-                       (forwarder_->in_flight() > 0 ||
-                        (forwarder_->has_sent() && !chain_drain_.over())) &&
+                       forwarder_->has_sent() &&
+                       (forwarder_->in_flight() > 0 || !chain_drain_.over()) &&
                        !peers_->ChainReplaced(peer, chain_link_.connection());
   return chained || std::any_of(backups_.begin(), backups_.end(),
                                 [this, peer](const Backup& backup) {

@@ -384,8 +384,9 @@ TEST_F(OrderingTest, ARetryDoesNotWaitForAValueThatMayNeverCome) {
   ordering_->Submit(write);
   const size_t answered = answers_.size();
   ordering_->Submit(write);
-  EXPECT_EQ(refusals_.back(),
-            (Refusal{requests_, Result::kEpochEnded, Reason::kNone}));
+  EXPECT_EQ(
+      refusals_,
+      (std::vector<Refusal>{{requests_, Result::kEpochEnded, Reason::kNone}}));
   EXPECT_EQ(answers_.size(), answered);
   ordering_->FinishPull(pulls_[0]);
   ordering_->Submit(write);
