@@ -172,6 +172,7 @@ void ShardMachine::StartChange(const ChangeContext& context,
   for (const auto& servers : {change.members, change.learners}) {
     for (const uint32_t server : servers) wanted->add_reserved_members(server);
   }
+  for (const uint32_t member : change.members) disobedient_.erase(member);
   *context.wanted_changed = true;
   // The one before was stored and never served everywhere.
   FinishRecord(context);

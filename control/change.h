@@ -118,7 +118,8 @@ class ShardMachine {
     int64_t until_ns = 0;
     int64_t length_ns = 0;
   };
-  // A process that had not done what it was told by then.
+  // A process that had not done what it was told by then, until a change takes
+  // it in again.
   struct Disobedient {
     uint64_t incarnation = 0;
     uint64_t epoch = 0;  // until it reports to have ended those before this
@@ -155,6 +156,8 @@ class ShardMachine {
   // Why a stored member cannot go on; empty: it can.
   std::string WhyNotGoingOn(const ChangeContext& context,
                             uint32_t member) const;
+  // What the stored configuration asks of it before it serves, or to serve.
+  bool HasDoneItsPart(const ChangeContext& context, uint32_t member) const;
   bool LeaseIsOver(const ChangeContext& context, uint32_t server) const;
   // The members of the next configuration, in the stored order; or why the
   // shard has to wait.

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/rare_branch.h"
 #include "control/change.h"
 
 namespace whale::control {
@@ -66,8 +67,24 @@ std::string ShardMachine::WhyNotGoingOn(const ChangeContext& context,
   }
   const proto::ShardReport* report = ReportOf(context, member);
   if (report != nullptr && report->ended_epoch() >= it->second.epoch) return "";
+  // Or it does by now what held up the activation. It may have a lease then,
+  // and there is no change yet that would keep it from having the next one.
+  if (Stored(context).reserved_epoch() == 0 &&
+      HasDoneItsPart(context, member)) {
+    RareBranch<"activate: who held it up has gone on">();
+    return "";
+  }
   return absl::StrCat("server ", member,
                       " reports but does not do what it is told");
+}
+
+bool ShardMachine::HasDoneItsPart(const ChangeContext& context,
+                                  uint32_t member) const {
+  const proto::ShardReport* report = ReportOf(context, member);
+  return report != nullptr && report->epoch() == Stored(context).epoch() &&
+         report->phase() >=
+             (activated_ ? proto::SHARD_ACTIVE : proto::SHARD_ADOPTED) &&
+         report->phase() <= proto::SHARD_ACTIVE;
 }
 
 bool ShardMachine::LeaseIsOver(const ChangeContext& context,
@@ -259,18 +276,12 @@ bool ShardMachine::LeaveOut(const ChangeContext& context,
 // reach the others, or cannot be reached by them.
 std::vector<uint32_t> ShardMachine::Hindering(
     const ChangeContext& context) const {
-  const proto::StoredShard& stored = Stored(context);
-  const proto::ShardPhase due =
-      activated_ ? proto::SHARD_ACTIVE : proto::SHARD_ADOPTED;
   std::vector<uint32_t> idle;
   std::vector<uint32_t> cut_off;
   std::map<uint32_t, int> complaints;
-  for (const uint32_t member : stored.members()) {
+  for (const uint32_t member : Stored(context).members()) {
+    if (HasDoneItsPart(context, member)) continue;
     const proto::ShardReport* report = ReportOf(context, member);
-    const bool done = report != nullptr && report->epoch() == stored.epoch() &&
-                      report->phase() >= due &&
-                      report->phase() <= proto::SHARD_ACTIVE;
-    if (done) continue;
     if (report == nullptr || report->unreached().empty()) {
       idle.push_back(member);
       continue;

@@ -131,6 +131,40 @@ TEST_P(FaultInEveryStep, OfAChange) {
 INSTANTIATE_TEST_SUITE_P(Faults, FaultInEveryStep, ::testing::ValuesIn(kFaults),
                          [](const auto& info) { return info.param.name; });
 
+// Server 2 holds up the activation until the others would go on without it;
+// just then they cannot, since server 3 dies and its lease is not over. By when
+// it is, server 2 has gone on, has a lease, and keeps it.
+TEST(ActivationHeldUp, ByOneWhileAnotherDies) {
+  for (int deaf = 1; deaf <= 30; ++deaf) {
+    SCOPED_TRACE(testing::Message() << "deaf for " << deaf << " ticks");
+    ClusterOptions options;
+    options.shard_count = 1;
+    options.min_replicas = 1;
+    FakeCluster cluster(options);
+    cluster.Form();
+    cluster.Restart(1);
+    while (cluster.directive(2, 0).step() != proto::STEP_ACTIVATE ||
+           cluster.directive(2, 0).epoch() == 1) {
+      ASSERT_TRUE(cluster.Step());
+    }
+    const auto tick = [&cluster] {
+      cluster.Advance(100 * kMs);
+      for (uint32_t id = 1; id <= 3; ++id) {
+        if (cluster.server(id).alive) cluster.Say(id);
+      }
+      cluster.Settle();
+    };
+    cluster.server(2).deaf = true;
+    for (int i = 0; i < deaf; ++i) tick();
+    cluster.Kill(3);
+    for (int i = 0; i < 3; ++i) tick();
+    cluster.server(2).deaf = false;
+    tick();
+    cluster.Start(3);
+    ExpectServesAgain(cluster, deaf);
+  }
+}
+
 // Two different faults, the second a few steps after the first.
 TEST(FaultOnFault, AnyTwoInAChange) {
   for (const Fault& first : kFaults) {
