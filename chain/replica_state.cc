@@ -20,14 +20,6 @@ namespace {
 // As many records as are applied while memory answers.
 constexpr size_t kFetchAhead = 8;
 
-// Starts fetching what Apply will compare keys with, of the record so many
-// places behind the oldest one.
-void FetchAhead(const ReplicaState& state, size_t places) {
-  if (const PendingRecord* ahead = state.pending.Ahead(places)) {
-    state.index.PrefetchRecord(ahead->hash);
-  }
-}
-
 }  // namespace
 
 ReplicaState::ReplicaState(logstore::Pool* pool, ShardId shard)
@@ -64,8 +56,14 @@ void ReplicaState::Learn(Lsn lsn, const RecordHeader& header, uint64_t hash,
       if (!logstore::IsKeyed(header)) return;
   }
   if (!planted_clean.empty()) planted_clean.erase(hash);
-  index.Prefetch(hash);  // for Apply, which comes after the whole batch
   pending.Push(PendingRecord::Of(header, hash, has_value));
+}
+
+void ReplicaState::PrefetchNewest(size_t count) const {
+  const size_t end = pending.size();
+  for (size_t i = end - std::min(count, end); i < end; ++i) {
+    index.Prefetch(pending.Ahead(i).hash);
+  }
 }
 
 void ReplicaState::TakeLanded() {
@@ -106,14 +104,21 @@ void ReplicaState::Apply() {
     return !pending.empty() && pending.front().lsn < limit;
   };
   // The log is larger than the caches: the records whose keys are compared are
-  // fetched while those before them are applied.
-  for (size_t i = 0; i < kFetchAhead && has_next(); ++i) FetchAhead(*this, i);
+  // fetched while those before them are applied, in groups (see
+  // PrefetchNewest).
+  size_t fetched = 0;  // of the pending records
   while (has_next()) {
-    FetchAhead(*this, kFetchAhead);
+    if (fetched < kFetchAhead) {
+      const size_t end = std::min(2 * kFetchAhead, pending.size());
+      for (; fetched < end; ++fetched) {
+        index.PrefetchRecord(pending.Ahead(fetched).hash);
+      }
+    }
     const PendingRecord& record = pending.front();
     ApplyRecord(record.hash, log.HeaderAt(record.lsn));
     PlantClean(record.hash, PlantedBug::kDirtyBit);
     pending.PopFront();
+    --fetched;
   }
   sessions.Release(committed);
 }

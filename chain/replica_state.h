@@ -37,6 +37,10 @@ struct ReplicaState {
   // REQUIRES: `lsn` is at most the position after the last one learned.
   void Learn(Lsn lsn, const logstore::RecordHeader& header, uint64_t hash,
              bool has_value);
+  // Starts fetching where Apply will look up the newest `count` pending
+  // records. For a whole batch at once: what misses the TLB holds up what
+  // follows it, but not others of its kind right behind it.
+  void PrefetchNewest(size_t count) const;
   // Takes the values that the predecessor says it has sent. True if there were
   // any.
   bool TakeChain(const ChainCell& cell);

@@ -77,9 +77,10 @@ class PendingTable {
     return At(first_).record;
   }
   void PopFront();
-  // The one that is `ahead` places behind the oldest, nullptr if there is none.
-  const PendingRecord* Ahead(size_t ahead) const {
-    return ahead < size() ? &At(first_ + ahead).record : nullptr;
+  // The one that is `ahead` places behind the oldest. REQUIRES: ahead < size().
+  const PendingRecord& Ahead(size_t ahead) const {
+    WHALE_DCHECK(ahead < size());
+    return At(first_ + ahead).record;
   }
   // The record at `lsn`; nullptr if none is pending there.
   const PendingRecord* Find(Lsn lsn) const;

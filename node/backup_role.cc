@@ -222,6 +222,7 @@ size_t BackupRole::AnnounceUpTo(size_t most) {
         state_->Learn(record.lsn, record.header, record.hash, record.by_value);
       },
       most);
+  state_->PrefetchNewest(count);
   if (announcer_.announced() > state_->backup_log.announced()) {
     state_->backup_log.OnAnnouncedUpTo(announcer_.announced());
   }

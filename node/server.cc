@@ -44,8 +44,9 @@ class Server::Impl {
   void TakeDirective();
   bool CheckCluster(const proto::Directive& directive);
   size_t PollFabric();
-  void PrefetchIndex(size_t i);
-  void PrefetchRecord(size_t i) const;
+  void FindSubject(size_t i);
+  template <typename Prefetch>
+  void PrefetchSubjects(size_t begin, size_t end, Prefetch prefetch) const;
   void Dispatch(const fabric::Event& event);
   void OnConnectRequest(const fabric::Event& event);
   void OnMessage(const fabric::Event& event);
@@ -332,32 +333,45 @@ size_t Server::Impl::PollFabric() {
   const auto is_completion = [this](size_t i) {
     return events_[i].kind == fabric::EventKind::kCompleted;
   };
-  for (size_t i = 0; i < count; ++i) PrefetchIndex(i);
+  for (size_t i = 0; i < count; ++i) FindSubject(i);
+  PrefetchSubjects(0, count, [](const Replica& replica, uint64_t hash) {
+    replica.Prefetch(hash);
+  });
   for (size_t i = 0; i < count; ++i) {
     if (is_completion(i)) Dispatch(events_[i]);
   }
   for (const auto& replica : replicas_) replica->Commit();
-  for (size_t i = 0; i < std::min(count, kFetchAhead); ++i) PrefetchRecord(i);
+  size_t fetched = 0;
   for (size_t i = 0; i < count; ++i) {
-    if (i + kFetchAhead < count) PrefetchRecord(i + kFetchAhead);
+    if (fetched < std::min(i + kFetchAhead, count)) {
+      const size_t end = std::min(i + 2 * kFetchAhead, count);
+      PrefetchSubjects(fetched, end, [](const Replica& replica, uint64_t hash) {
+        replica.PrefetchRecord(hash);
+      });
+      fetched = end;
+    }
     if (!is_completion(i)) Dispatch(events_[i]);
   }
   return count;
 }
 
-void Server::Impl::PrefetchIndex(size_t i) {
+void Server::Impl::FindSubject(size_t i) {
   const ClientPort::Subject subject = ClientPort::SubjectOf(events_[i]);
   const Replica* replica = ReplicaOf(subject.shard);
   if (subject.key.empty()) replica = nullptr;
   subjects_[i].replica = replica;
-  if (replica == nullptr) return;
-  subjects_[i].hash = HashKey(subject.key);
-  replica->Prefetch(subjects_[i].hash);
+  if (replica != nullptr) subjects_[i].hash = HashKey(subject.key);
 }
 
-void Server::Impl::PrefetchRecord(size_t i) const {
-  if (subjects_[i].replica == nullptr) return;
-  subjects_[i].replica->PrefetchRecord(subjects_[i].hash);
+// One right behind the other: what misses the TLB holds up what follows it, but
+// not others of its kind.
+template <typename Prefetch>
+void Server::Impl::PrefetchSubjects(size_t begin, size_t end,
+                                    Prefetch prefetch) const {
+  for (size_t i = begin; i < end; ++i) {
+    const Subject& subject = subjects_[i];
+    if (subject.replica != nullptr) prefetch(*subject.replica, subject.hash);
+  }
 }
 
 bool Server::Impl::Step() {
