@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -61,6 +62,9 @@ class Guard {
   Role RoleOf(const grpc::ServerContextBase& context) const;
 
  private:
+  // nullptr: nobody's.
+  const Role* Find(std::string_view token) const;
+
   std::shared_ptr<grpc::ServerCredentials> credentials_;
   bool open_ = true;  // everybody may do everything
   std::map<std::string, Role> tokens_;

@@ -28,7 +28,7 @@
 
 namespace whale::metadata_mcast {
 
-inline constexpr size_t kCellBytes = 64;
+using logstore::kCellBytes;
 
 // Primary -> backup, behind every delivery.
 struct DeliveryCell {

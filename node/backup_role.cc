@@ -17,6 +17,9 @@ constexpr int64_t kIdleIntervalNs = 100'000'000;
 constexpr size_t kRecordsPerTurn = 16;
 // After a wake-up the successor is woken too, for so long.
 constexpr int64_t kWakeLastsNs = 5'000'000;
+// Which of the two, in the cookie of a drain.
+constexpr uint8_t kChainDrain = 0;
+constexpr uint8_t kProgressDrain = 1;
 
 // The next whole multiple of the interval, so that all shards of a host look
 // for news together: its processors wake once for all of them when idle, and
@@ -45,6 +48,8 @@ BackupRole::BackupRole(Context* context, Peers* peers,
                   .delivery_cells = area_.delivery_cells,
                   .ring = area_.rings[ring],
                   .ring_slots = state->pool->geometry().ring_slots}),
+      chain_(context, peers, &state->log, &configuration_,
+             *configuration_.PositionOf(context->options.id)),
       interval_ns_(kBusyIntervalNs),
       lag_since_ns_(context->now_ns) {
   state_->committed =
@@ -54,11 +59,6 @@ BackupRole::BackupRole(Context* context, Peers* peers,
   WHALE_CHECK(primary != nullptr && primary->up());
   primary_link_ = Link(context, primary->out_delivery);
   progress_drain_ = Drain(context, primary->out_delivery);
-  const size_t position = *configuration_.PositionOf(context->options.id);
-  if (const auto successor = configuration_.SuccessorOf(position)) {
-    chain_link_ = Link(context, peers->Find(*successor)->out_chain);
-    chain_drain_ = Drain(context, chain_link_.connection());
-  }
   AnnounceSelf();
   segments_until_ = state_->log.SegmentOf(state_->backup_log.durable()) - 1;
   KeepSegmentsAhead();
@@ -150,39 +150,13 @@ bool BackupRole::OnPrimaryReady(const wire::PrimaryReady& message) {
   return true;
 }
 
-bool BackupRole::OnSuccessorReady(ServerId from,
-                                  const wire::SuccessorReady& message) {
-  const size_t position = *configuration_.PositionOf(context_->options.id);
-  if (forwarder_ || configuration_.SuccessorOf(position) != from ||
-      !IsUsable(message, state_->log, configuration_.start)) {
-    return false;
-  }
-  forwarder_.emplace(chain::ForwarderConfig{
-      .epoch = configuration_.epoch,
-      .start = Lsn(message.durable),
-      .by_value_max_bytes = configuration_.by_value_max_bytes,
-      .chain_cells = ToGrant(message.chain_cells)});
-  for (const wire::SegmentGrantEntry& entry : early_successor_grants_) {
-    forwarder_->AddSegment(entry.number, ToGrant(entry.grant));
-  }
-  early_successor_grants_.clear();
-  return true;
-}
-
 bool BackupRole::OnSegmentGrants(
     ServerId from, std::span<const wire::SegmentGrantEntry> grants) {
   if (!CoverSegments(grants, state_->log)) return false;
-  const size_t position = *configuration_.PositionOf(context_->options.id);
+  chain_.OnSegmentGrants(from, grants);
+  if (from != configuration_.primary()) return true;
   for (const wire::SegmentGrantEntry& entry : grants) {
-    if (from == configuration_.primary()) {
-      primary_segments_.Set(entry.number, ToGrant(entry.grant));
-    } else if (configuration_.SuccessorOf(position) == from) {
-      if (forwarder_) {
-        forwarder_->AddSegment(entry.number, ToGrant(entry.grant));
-      } else {
-        early_successor_grants_.push_back(entry);
-      }
-    }
+    primary_segments_.Set(entry.number, ToGrant(entry.grant));
   }
   return true;
 }
@@ -194,21 +168,18 @@ void BackupRole::OnWake() {
 
 void BackupRole::OnConnectionLost(fabric::ConnectionId connection) {
   if (primary_link_.connection() == connection) primary_link_.Break();
-  if (chain_link_.connection() == connection) chain_link_.Break();
+  chain_.OnConnectionLost(connection);
 }
 
 void BackupRole::OnCompletion(const WorkCookie& cookie,
                               const fabric::Event& event) {
   // After an error progress stays in flight: it may land until it is fenced.
   if (event.outcome != fabric::Outcome::kOk) return;
-  if (cookie.kind == WorkKind::kDrain) {
-    (cookie.index == 0 ? chain_drain_ : progress_drain_).OnCompletion();
-  }
+  if (cookie.kind == WorkKind::kChain) chain_.OnCompletion();
   if (cookie.kind == WorkKind::kProgress) progress_in_flight_ = false;
-  if (cookie.kind == WorkKind::kChain && forwarder_ &&
-      forwarder_->in_flight() > 0) {
-    forwarder_->OnCompletion();
-  }
+  if (cookie.kind != WorkKind::kDrain) return;
+  if (cookie.index == kChainDrain) chain_.OnDrained();
+  if (cookie.index == kProgressDrain) progress_drain_.OnCompletion();
 }
 
 void BackupRole::Announce() {
@@ -249,38 +220,25 @@ void BackupRole::AnnounceFinally() {
 }
 
 void BackupRole::DrainSent() {
-  if (forwarder_ && forwarder_->has_sent()) {
-    chain_drain_.Post(chain_link_, forwarder_->chain_cells(),
-                      landing_->scratch(), Cookie(WorkKind::kDrain));
-  }
+  chain_.DrainSent(landing_->scratch(), Cookie(WorkKind::kDrain, kChainDrain));
   if (progress_.sequence() > 0) {
     progress_drain_.Post(primary_link_, commit_cells_, landing_->scratch(),
-                         Cookie(WorkKind::kDrain, 1));
+                         Cookie(WorkKind::kDrain, kProgressDrain));
   }
 }
 
 bool BackupRole::MayLandAt(ServerId peer) const {
-  const size_t position = *configuration_.PositionOf(context_->options.id);
   const bool progress = progress_.sequence() > 0 &&
                         (progress_in_flight_ || !progress_drain_.over());
-  const bool chain = forwarder_ && forwarder_->has_sent() &&
-                     (forwarder_->in_flight() > 0 || !chain_drain_.over());
-  return (progress && configuration_.primary() == peer &&
-          !peers_->DeliveryReplaced(peer, primary_link_.connection())) ||
-         (chain && configuration_.SuccessorOf(position) == peer &&
-          !peers_->ChainReplaced(peer, chain_link_.connection()));
+  return chain_.MayLandAt(peer) ||
+         (progress && configuration_.primary() == peer &&
+          !peers_->DeliveryReplaced(peer, primary_link_.connection()));
 }
 
 bool BackupRole::Forward() {
-  if (!forwarder_ || forwarder_->sent() >= state_->backup_log.durable()) {
-    return false;
-  }
-  const StageTimer timer(&context_->stages, Stage::kForward);
   const bool wake = context_->now_ns - woken_at_ns_ < kWakeLastsNs;
-  return chain_link_.Post([&](fabric::WorkRequest* out, size_t capacity) {
-    return forwarder_->Plan(state_->log, state_->backup_log.durable(), out,
-                            capacity, Cookie(WorkKind::kChain).Encode(), wake);
-  });
+  return chain_.Forward(state_->backup_log.durable(), wake,
+                        Cookie(WorkKind::kChain));
 }
 
 bool BackupRole::TellProgress() {

@@ -16,11 +16,11 @@
 #include <vector>
 
 #include "chain/cells.h"
-#include "chain/forwarder.h"
 #include "chain/replica_state.h"
 #include "metadata_mcast/announcer.h"
 #include "metadata_mcast/cell_writer.h"
 #include "metadata_mcast/segment_grants.h"
+#include "node/chain_sender.h"
 #include "node/configuration.h"
 #include "node/context.h"
 #include "node/drain.h"
@@ -42,7 +42,9 @@ class BackupRole {
   // False: the message makes no sense. It is not sent again, so the epoch has
   // to end.
   bool OnPrimaryReady(const wire::PrimaryReady& message);
-  bool OnSuccessorReady(ServerId from, const wire::SuccessorReady& message);
+  bool OnSuccessorReady(ServerId from, const wire::SuccessorReady& message) {
+    return chain_.OnSuccessorReady(from, message);
+  }
   bool OnSegmentGrants(ServerId from,
                        std::span<const wire::SegmentGrantEntry> grants);
   void OnWake();
@@ -116,10 +118,7 @@ class BackupRole {
   bool progress_in_flight_ = false;
   Drain progress_drain_;
 
-  Link chain_link_;
-  Drain chain_drain_;
-  std::optional<chain::Forwarder> forwarder_;
-  std::vector<wire::SegmentGrantEntry> early_successor_grants_;
+  ChainSender chain_;
 
   uint64_t segments_until_ = 0;  // largest segment that is here and granted
   int64_t segments_retry_at_ns_ = 0;

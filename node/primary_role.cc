@@ -45,6 +45,7 @@ PrimaryRole::PrimaryRole(Context* context, Peers* peers, Answers* answers,
                  .max_deferred = context->options.max_deferred_writes},
                 this),
       backups_(configuration.backups()),
+      chain_(context, peers, &state->log, &configuration_, /*position=*/0),
       own_durable_(state->log.end()) {
   committer_.OnOwnDurable(own_durable_);
   const logstore::ShardArea area = state->pool->Area(state->shard);
@@ -56,10 +57,6 @@ PrimaryRole::PrimaryRole(Context* context, Peers* peers, Answers* answers,
     WHALE_CHECK(peer != nullptr && peer->up());
     backup.link = Link(context, peer->out_delivery);
     AnnounceSelf(backup);
-  }
-  if (const auto successor = configuration.SuccessorOf(0)) {
-    chain_link_ = Link(context, peers->Find(*successor)->out_chain);
-    chain_drain_ = Drain(context, chain_link_.connection());
   }
   own_segments_until_ = state->log.SegmentOf(state->log.end());
   // Their clients may only just learn that this is the primary now.
@@ -286,6 +283,7 @@ bool PrimaryRole::OnBackupReady(ServerId from,
   for (const wire::SegmentGrantEntry& entry : backup->early_grants) {
     backup->sender->AddSegment(entry.number, ToGrant(entry.grant));
   }
+  backup->early_grants.clear();
   committer_.SetStart(index, Lsn(message.durable), start);
   ++open_backups_;
   GrantSegments(from, state_->log.SegmentOf(start), own_segments_until_);
@@ -299,36 +297,16 @@ bool PrimaryRole::BeginWhenReady() {
   return begun_;
 }
 
-bool PrimaryRole::OnSuccessorReady(ServerId from,
-                                   const wire::SuccessorReady& message) {
-  if (forwarder_ || configuration_.SuccessorOf(0) != from ||
-      !IsUsable(message, state_->log, configuration_.start)) {
-    return false;
-  }
-  forwarder_.emplace(chain::ForwarderConfig{
-      .epoch = configuration_.epoch,
-      .start = Lsn(message.durable),
-      .by_value_max_bytes = configuration_.by_value_max_bytes,
-      .chain_cells = ToGrant(message.chain_cells)});
-  if (const Backup* backup = Find(from)) {
-    for (const wire::SegmentGrantEntry& entry : backup->early_grants) {
-      forwarder_->AddSegment(entry.number, ToGrant(entry.grant));
-    }
-  }
-  return true;
-}
-
 bool PrimaryRole::OnSegmentGrants(
     ServerId from, std::span<const wire::SegmentGrantEntry> grants) {
   Backup* backup = Find(from);
   if (backup == nullptr || !CoverSegments(grants, state_->log)) return false;
+  chain_.OnSegmentGrants(from, grants);
   for (const wire::SegmentGrantEntry& entry : grants) {
-    backup->early_grants.push_back(entry);
     if (backup->sender) {
       backup->sender->AddSegment(entry.number, ToGrant(entry.grant));
-    }
-    if (forwarder_ && configuration_.SuccessorOf(0) == from) {
-      forwarder_->AddSegment(entry.number, ToGrant(entry.grant));
+    } else {
+      backup->early_grants.push_back(entry);
     }
     if (backup->cannot_grant == entry.number) backup->cannot_grant = 0;
   }
@@ -359,7 +337,7 @@ void PrimaryRole::OnConnectionLost(fabric::ConnectionId connection) {
   for (Backup& backup : backups_) {
     if (backup.link.connection() == connection) backup.link.Break();
   }
-  if (chain_link_.connection() == connection) chain_link_.Break();
+  chain_.OnConnectionLost(connection);
 }
 
 // --- The turn ---
@@ -466,13 +444,8 @@ void PrimaryRole::SendCommitWhenIdle(size_t index) {
 }
 
 bool PrimaryRole::Forward() {
-  if (!forwarder_ || forwarder_->sent() >= own_durable_) return false;
-  const StageTimer timer(&context_->stages, Stage::kForward);
-  const bool wake = committer_.awaits_replication();
-  return chain_link_.Post([&](fabric::WorkRequest* out, size_t capacity) {
-    return forwarder_->Plan(state_->log, own_durable_, out, capacity,
-                            Cookie(WorkKind::kChain, 0).Encode(), wake);
-  });
+  return chain_.Forward(own_durable_, committer_.awaits_replication(),
+                        Cookie(WorkKind::kChain, 0));
 }
 
 bool PrimaryRole::ReadProgress() {
@@ -602,11 +575,11 @@ void PrimaryRole::OnCompletion(const WorkCookie& cookie,
   }
   if (event.outcome != fabric::Outcome::kOk) return;  // kDisconnected follows
   if (cookie.kind == WorkKind::kDrain) {
-    chain_drain_.OnCompletion();
+    chain_.OnDrained();
     return;
   }
   if (cookie.kind == WorkKind::kChain) {
-    if (forwarder_ && forwarder_->in_flight() > 0) forwarder_->OnCompletion();
+    chain_.OnCompletion();
     return;
   }
   if (cookie.index >= backups_.size()) return;
@@ -637,23 +610,18 @@ void PrimaryRole::Stop() {
 
 // Deliveries end with a flush where one is needed; the chain has none.
 void PrimaryRole::DrainSent() {
-  if (!forwarder_ || !forwarder_->has_sent()) return;
-  chain_drain_.Post(chain_link_, forwarder_->chain_cells(), landing_->scratch(),
-                    Cookie(WorkKind::kDrain, 0));
+  chain_.DrainSent(landing_->scratch(), Cookie(WorkKind::kDrain, 0));
 }
 
 bool PrimaryRole::MayLandAt(ServerId peer) const {
-  const bool chained = forwarder_ && configuration_.SuccessorOf(0) == peer &&
-                       forwarder_->has_sent() &&
-                       (forwarder_->in_flight() > 0 || !chain_drain_.over()) &&
-                       !peers_->ChainReplaced(peer, chain_link_.connection());
-  return chained || std::any_of(backups_.begin(), backups_.end(),
-                                [this, peer](const Backup& backup) {
-                                  return backup.id == peer && backup.sender &&
-                                         backup.sender->in_flight() > 0 &&
-                                         !peers_->DeliveryReplaced(
-                                             peer, backup.link.connection());
-                                });
+  return chain_.MayLandAt(peer) ||
+         std::any_of(backups_.begin(), backups_.end(),
+                     [this, peer](const Backup& backup) {
+                       return backup.id == peer && backup.sender &&
+                              backup.sender->in_flight() > 0 &&
+                              !peers_->DeliveryReplaced(
+                                  peer, backup.link.connection());
+                     });
 }
 
 }  // namespace whale::node

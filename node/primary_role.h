@@ -15,13 +15,12 @@
 #include <optional>
 #include <vector>
 
-#include "chain/forwarder.h"
 #include "chain/replica_state.h"
 #include "metadata_mcast/delivery_sender.h"
 #include "node/answers.h"
+#include "node/chain_sender.h"
 #include "node/configuration.h"
 #include "node/context.h"
-#include "node/drain.h"
 #include "node/landing.h"
 #include "node/link.h"
 #include "node/peers.h"
@@ -61,7 +60,9 @@ class PrimaryRole final : private primary::OrderingEffects,
   // False: the message makes no sense. It is not sent again, so the epoch has
   // to end.
   bool OnBackupReady(ServerId from, const wire::BackupReady& message);
-  bool OnSuccessorReady(ServerId from, const wire::SuccessorReady& message);
+  bool OnSuccessorReady(ServerId from, const wire::SuccessorReady& message) {
+    return chain_.OnSuccessorReady(from, message);
+  }
   bool OnSegmentGrants(ServerId from,
                        std::span<const wire::SegmentGrantEntry> grants);
   void OnCannotGrant(ServerId from, uint64_t segment);
@@ -169,9 +170,7 @@ class PrimaryRole final : private primary::OrderingEffects,
   primary::Committer committer_;
   primary::Ordering ordering_;
   std::vector<Backup> backups_;
-  Link chain_link_;
-  Drain chain_drain_;
-  std::optional<chain::Forwarder> forwarder_;
+  ChainSender chain_;
   // READs of clients' values, in flight: completion order per connection.
   std::vector<std::pair<fabric::ConnectionId, Lsn>> pulls_;
   // Those for which the connection's queue had no room yet.
