@@ -88,8 +88,13 @@ void Replica::BeginLearning(Epoch epoch) {
   EndRoles();
   configuration_.reset();
   used_.clear();
-  // Nothing in a damaged log is worth keeping: the members have it all.
-  if (!damage_.empty()) Free();
+  // Nothing in a damaged log is worth keeping: the members have it all. Nor in
+  // what is left of one that was given back until the power failed; segments
+  // of it, found behind a copy that is not whole, would look as if those before
+  // them had been cleaned.
+  const bool left_over =
+      saved_.epoch == Epoch() && context_->pool->used_slots(shard_) > 0;
+  if (!damage_.empty() || left_over) Free();
   logstore::History history;
   Lsn keep = state_.backup_log.announced();
   for (const proto::EpochStart& entry : wanted_.history()) {
