@@ -32,6 +32,16 @@ enum class PlantedBug : uint8_t {
   kNoEffectUncommitted,     // a no-effect reply from uncommitted state
   kMetadataWithoutRequest,  // metadata records without the request number
   kStoreAfterActivate,      // a configuration activated before it is stored
+  kRevokeForgotten,         // fenced by epoch only: nobody is revoked
+  kDamagedCounts,           // a damaged survivor counts for the cut
+  kNoHistory,               // the cut is not read against the history
+  kLearnerCounts,           // a learner counts for the cut
+  kSurvivorsNotStored,      // whoever holds the shard is a survivor
+  kCompleteAtT,             // completeness measured against T
+  kTailCommitted,           // what lies between A and T counts as committed
+  kEmptyLearnerCounts,      // an empty learner counts for min_replicas
+  kTwoLeaders,              // leases are granted beyond the leadership
+  kMissingAnswersOlder,     // what is older is served where a value is missing
   // Ours, one per rule.
   kCommitAnyBackup,       // committed when one backup has it
   kOwnNotDurable,         // the primary does not persist its own log
@@ -45,13 +55,11 @@ enum class PlantedBug : uint8_t {
   kHistoryIgnored,        // records of a history that was cut off count
   kDurableOverHoles,      // the durable watermark passes holes
   kLeaseIgnored,          // nobody asks whether the lease is valid
-  kRevokeForgotten,       // a survivor does not fence who is left out
   kRingReleasedEarly,     // ring slots are free before the value is durable
   kCutTooLow,             // the cut is at the known commit watermark
   kLearnerEarly,          // a learner is taken in before it has the log
   kSegmentsHoarded,       // a backup takes more segments than it needs
   kRotIgnored,            // a restart passes over bytes that rotted
-  kMissingAnswersOlder,   // what is older is served where a value is missing
 };
 
 struct PlantedBugName {
@@ -77,6 +85,16 @@ inline constexpr PlantedBugName kPlantedBugNames[] = {
     {PlantedBug::kNoEffectUncommitted, "no-effect-uncommitted"},
     {PlantedBug::kMetadataWithoutRequest, "metadata-without-request"},
     {PlantedBug::kStoreAfterActivate, "store-after-activate"},
+    {PlantedBug::kRevokeForgotten, "revoke-forgotten"},
+    {PlantedBug::kDamagedCounts, "damaged-counts"},
+    {PlantedBug::kNoHistory, "no-history"},
+    {PlantedBug::kLearnerCounts, "learner-counts"},
+    {PlantedBug::kSurvivorsNotStored, "survivors-not-of-the-stored"},
+    {PlantedBug::kCompleteAtT, "complete-at-t"},
+    {PlantedBug::kTailCommitted, "tail-counts-as-committed"},
+    {PlantedBug::kEmptyLearnerCounts, "empty-learner-counts"},
+    {PlantedBug::kTwoLeaders, "two-leaders"},
+    {PlantedBug::kMissingAnswersOlder, "missing-answers-older"},
     {PlantedBug::kCommitAnyBackup, "commit-any-backup"},
     {PlantedBug::kOwnNotDurable, "own-not-durable"},
     {PlantedBug::kRetryRunsAgain, "retry-runs-again"},
@@ -89,13 +107,11 @@ inline constexpr PlantedBugName kPlantedBugNames[] = {
     {PlantedBug::kHistoryIgnored, "history-ignored"},
     {PlantedBug::kDurableOverHoles, "durable-over-holes"},
     {PlantedBug::kLeaseIgnored, "lease-ignored"},
-    {PlantedBug::kRevokeForgotten, "revoke-forgotten"},
     {PlantedBug::kRingReleasedEarly, "ring-released-early"},
     {PlantedBug::kCutTooLow, "cut-too-low"},
     {PlantedBug::kLearnerEarly, "learner-early"},
     {PlantedBug::kSegmentsHoarded, "segments-hoarded"},
     {PlantedBug::kRotIgnored, "rot-ignored"},
-    {PlantedBug::kMissingAnswersOlder, "missing-answers-older"},
 };
 
 #ifdef WHALE_PLANTED_BUGS

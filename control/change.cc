@@ -157,6 +157,11 @@ void ShardMachine::StartChange(const ChangeContext& context,
   const bool healthy =
       suspicion_.empty() && activated_ && WhyNotServing(context).empty();
   if (healthy) change.learners = Joining(context);
+  if (Planted(PlantedBug::kLearnerCounts)) {
+    for (const uint32_t server : std::exchange(change.learners, {})) {
+      change.members.push_back(server);
+    }
+  }
   if (healthy && change.learners.empty()) change.leaving = Leaving(context);
   for (const auto& servers : {change.learners, change.leaving}) {
     for (const uint32_t server : servers) StartPause(context, server);
@@ -315,7 +320,8 @@ void ShardMachine::StoreCut(const ChangeContext& context) {
   WHALE_CHECK(wanted->reserved_epoch() == change_->epoch);
   NoteCut(context, *cut);
   wanted->set_epoch(change_->epoch);
-  wanted->set_committed(cut->committed);
+  wanted->set_committed(Planted(PlantedBug::kTailCommitted) ? cut->start
+                                                            : cut->committed);
   wanted->set_start(cut->start);
   if (cut->lacks_values) wanted->set_lacks_values(true);
   if (wanted->lacks_values()) {

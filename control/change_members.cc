@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/planted_bug.h"
 #include "common/rare_branch.h"
 #include "control/change.h"
 
@@ -47,7 +48,15 @@ uint32_t ShardMachine::LeastSurvivors(const ChangeContext& context) const {
   if (stored.has_next_policy()) {
     least = std::min(least, stored.next_policy().min_replicas());
   }
-  return std::min(least, static_cast<uint32_t>(stored.members_size()));
+  least = std::min(least, static_cast<uint32_t>(stored.members_size()));
+  if (Planted(PlantedBug::kEmptyLearnerCounts)) {
+    for (const uint32_t id : stored.placed()) {
+      const bool learns =
+          !IsMember(context, id) && WhyNotGoingOn(context, id).empty();
+      if (learns && least > 1) --least;
+    }
+  }
+  return least;
 }
 
 std::string ShardMachine::WhyNotGoingOn(const ChangeContext& context,
@@ -99,7 +108,10 @@ absl::StatusOr<std::vector<uint32_t>> ShardMachine::Survivors(
     const ChangeContext& context) const {
   std::vector<uint32_t> survivors;
   std::vector<std::string> lost;
-  for (const uint32_t member : Stored(context).members()) {
+  const auto& candidates = Planted(PlantedBug::kSurvivorsNotStored)
+                               ? Stored(context).placed()
+                               : Stored(context).members();
+  for (const uint32_t member : candidates) {
     std::string why = WhyNotGoingOn(context, member);
     if (why.empty()) {
       survivors.push_back(member);

@@ -130,6 +130,7 @@ uint64_t AnnouncedInHistory(const proto::ShardReport& report,
                             const proto::StoredShard& stored,
                             uint64_t first_lsn) {
   uint64_t announced = std::max(report.announced(), first_lsn);
+  if (Planted(PlantedBug::kNoHistory)) return announced;
   for (const proto::EpochStart& entry : stored.history()) {
     if (entry.epoch() > report.epoch()) {
       announced = std::min(announced, std::max(entry.start(), first_lsn));
@@ -142,13 +143,15 @@ std::string WhyNotComplete(const SealedMember& member,
                            const proto::StoredShard& stored, uint64_t first_lsn,
                            uint64_t known_committed) {
   const proto::ShardReport& report = *member.report;
-  if (report.damaged()) {
+  if (report.damaged() && !Planted(PlantedBug::kDamagedCounts)) {
     return absl::StrCat(
         "server ", member.server, " is damaged: ",
         report.damage().empty() ? "no cause given" : report.damage());
   }
   const uint64_t announced = AnnouncedInHistory(report, stored, first_lsn);
-  const uint64_t needed = std::max(stored.committed(), known_committed);
+  const uint64_t from =
+      Planted(PlantedBug::kCompleteAtT) ? stored.start() : stored.committed();
+  const uint64_t needed = std::max(from, known_committed);
   if (announced < needed) {
     return absl::StrCat("server ", member.server,
                         " is incomplete: its log ends at ", announced,

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "common/planted_bug.h"
+
 namespace whale::control {
 
 void Leases::NoteConfigured(uint64_t lease_us) {
@@ -9,7 +11,9 @@ void Leases::NoteConfigured(uint64_t lease_us) {
 }
 
 uint64_t Leases::Grantable(uint64_t lease_us, int64_t now_ns) const {
-  if (leadership_end_ns_ == INT64_MAX) return lease_us;
+  if (leadership_end_ns_ == INT64_MAX || Planted(PlantedBug::kTwoLeaders)) {
+    return lease_us;
+  }
   if (now_ns >= leadership_end_ns_) return 0;
   const int64_t left_ns = leadership_end_ns_ - now_ns;
   const uint64_t left_us =

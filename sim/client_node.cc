@@ -9,11 +9,11 @@ inline constexpr int64_t kMapPollNs = 5 * kMillisecond;
 inline constexpr int64_t kSessionRetryNs = 20 * kMillisecond;
 
 ClientNode::ClientNode(World* world, SimNetwork* network,
-                       CoordinatorNode* coordinator,
+                       Coordinator coordinator,
                        const ClientNodeOptions& options)
     : world_(world),
       network_(network),
-      coordinator_(coordinator),
+      coordinator_(std::move(coordinator)),
       options_(options),
       clock_(world, options.clock_offset_ns, options.clock_drift_ppm),
       fabric_(std::make_unique<SimFabric>(network, options.node, nullptr)) {
@@ -60,7 +60,7 @@ int64_t ClientNode::Turn() {
 }
 
 bool ClientNode::CoordinatorReachable() const {
-  return coordinator_->running() &&
+  return coordinator_().running() &&
          !network_->LinkIsCut(node(), options_.coordinator_node) &&
          !network_->LinkIsCut(options_.coordinator_node, node());
 }
@@ -79,9 +79,9 @@ void ClientNode::AnswerMap(uint64_t known_version, int64_t until_ns) {
     stepper_->Wake();
     return;
   }
-  if (coordinator_->map()->version() > known_version ||
+  if (coordinator_().map()->version() > known_version ||
       world_->now_ns() >= until_ns) {
-    Later([this, map = *coordinator_->map()] {
+    Later([this, map = *coordinator_().map()] {
       core_->OnMap(map);
       stepper_->Wake();
     });
@@ -97,10 +97,10 @@ void ClientNode::RequestSession() {
     absl::Status status = absl::UnavailableError("unreachable");
     if (CoordinatorReachable()) {
       status =
-          coordinator_->OpenSession([this, alive = alive_](uint64_t session) {
+          coordinator_().OpenSession([this, alive = alive_](uint64_t session) {
             if (!*alive) return;
             Later([this, session] {
-              core_->OnSession(session, coordinator_->session_lease_ns());
+              core_->OnSession(session, coordinator_().session_lease_ns());
               stepper_->Wake();
             });
           });

@@ -28,7 +28,10 @@ struct ClientNodeOptions {
 
 class ClientNode final : public client::MapSource {
  public:
-  ClientNode(World* world, SimNetwork* network, CoordinatorNode* coordinator,
+  // Whoever leads now.
+  using Coordinator = std::function<CoordinatorNode&()>;
+
+  ClientNode(World* world, SimNetwork* network, Coordinator coordinator,
              const ClientNodeOptions& options);
   // The process dies: callbacks of unfinished operations do not run.
   ~ClientNode() override;
@@ -54,7 +57,7 @@ class ClientNode final : public client::MapSource {
 
   World* const world_;
   SimNetwork* const network_;
-  CoordinatorNode* const coordinator_;
+  const Coordinator coordinator_;
   const ClientNodeOptions options_;
   SimClock clock_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -96,7 +96,8 @@ Cluster::Cluster(World* world, const ClusterSetup& setup)
     : world_(world),
       setup_(setup),
       network_(world, setup.network),
-      coordinator_clock_(MakeClock()),
+      coordinator_clocks_{MakeClock(),
+                          SimClock(world, kSecond, setup.max_drift_ppm)},
       watermarks_(setup.segment_bytes, kSegmentsAhead) {
   network_.set_waker([this](uint32_t node) {
     if (node >= kFirstClientNode) {
@@ -107,9 +108,13 @@ Cluster::Cluster(World* world, const ClusterSetup& setup)
       servers_[node - 1]->Wake();
     }
   });
-  coordinator_ = std::make_unique<CoordinatorNode>(
-      world_, &coordinator_clock_, &store_, CoordinatorOptions(setup),
-      [this](const control::SendDirective& directive) { ToServer(directive); });
+  for (size_t i = 0; i < coordinators_.size(); ++i) {
+    coordinators_[i] = std::make_unique<CoordinatorNode>(
+        world_, &coordinator_clocks_[i], &store_, CoordinatorOptions(setup),
+        [this, i](const control::SendDirective& directive) {
+          ToServer(i, directive);
+        });
+  }
   for (uint32_t id = 1; id <= setup.servers; ++id) {
     ServerNodeOptions options;
     options.id = ServerId(id);
@@ -152,8 +157,9 @@ std::shared_ptr<ClientNode> Cluster::AddClient() {
   options.clock_drift_ppm =
       world_->Between(-setup_.max_drift_ppm, setup_.max_drift_ppm);
   options.inline_value_max_bytes = 64 << world_->random().Below(6);
-  auto client = std::make_shared<ClientNode>(world_, &network_,
-                                             coordinator_.get(), options);
+  auto client = std::make_shared<ClientNode>(
+      world_, &network_, [this]() -> CoordinatorNode& { return coordinator(); },
+      options);
   clients_[options.node] = client;
   return client;
 }
@@ -189,8 +195,9 @@ void Cluster::StreamBreaks(ServerNode& server) {
       std::max(world_->now_ns() + world_->Between(0, 50 * kMillisecond),
                reports_until_[{server.node(), incarnation.value()}]);
   world_->At(noticed, [this, id = server.id(), incarnation] {
-    if (network_.LinkIsCut(id.value(), kCoordinatorNode)) return;
-    coordinator_->OnServerGone(id, incarnation);
+    const uint32_t node = id.value();
+    if (network_.LinkIsCut(node, CoordinatorNodeOf(node))) return;
+    CoordinatorOf(node).OnServerGone(id, incarnation);
   });
 }
 
@@ -226,7 +233,7 @@ bool Cluster::IsComplete() {
 
 template <typename Predicate>
 bool Cluster::AllServe(Predicate and_has) {
-  const proto::ClusterMap* map = coordinator_->map();
+  const proto::ClusterMap* map = coordinator().map();
   if (map == nullptr || map->shards().empty()) return false;
   for (const proto::ShardEntry& entry : map->shards()) {
     if (!entry.active() ||
@@ -247,7 +254,22 @@ bool Cluster::AllServe(Predicate and_has) {
   return true;
 }
 
+bool Cluster::BeginFormer(size_t index, int64_t term_ns) {
+  if (with_former_ != 0 || !coordinator().running()) return false;
+  coordinator().LoseStore(term_ns);
+  leader_ = 1 - leader_;
+  with_former_ = servers_[index]->node();
+  coordinator().Start();
+  return true;
+}
+
+void Cluster::EndFormer() {
+  with_former_ = 0;
+  coordinators_[1 - leader_]->Crash();
+}
+
 void Cluster::Calm() {
+  EndFormer();
   setup_.control_loss = 0;
   directive_delay_ns_.clear();
   setup_.control_delay_ns = std::min(setup_.control_delay_ns, kMillisecond);
@@ -300,22 +322,30 @@ void Cluster::ToCoordinator(ServerNode* server,
     failure_ = absl::StrCat("server ", server->node(), " says that shard ",
                             shard.shard(), " is damaged: ", shard.damage());
   }
+  const uint32_t node = server->node();
+  const uint32_t to = CoordinatorNodeOf(node);
   const int64_t at =
-      Arrival(server->node(), kCoordinatorNode,
-              &reports_until_[{server->node(), report.incarnation()}]);
+      Arrival(node, to, &reports_until_[{node, report.incarnation()}]);
   if (at < 0) return;
-  world_->At(at, [this, report] { coordinator_->OnReport(report); });
+  world_->At(at, [this, node, to, report] {
+    if (CoordinatorNodeOf(node) == to) CoordinatorOf(node).OnReport(report);
+  });
 }
 
-void Cluster::ToServer(const control::SendDirective& directive) {
+void Cluster::ToServer(size_t coordinator,
+                       const control::SendDirective& directive) {
   const uint32_t node = directive.server.value();
   if (node == 0 || node > servers_.size()) return;
+  const uint32_t from =
+      coordinator == leader_ ? kCoordinatorNode : kFormerCoordinatorNode;
+  if (CoordinatorNodeOf(node) != from) return;
   int64_t& until = directives_until_[{node, directive.incarnation.value()}];
   until = std::max(until, world_->now_ns() + directive_delay_ns_[node]);
-  const int64_t at = Arrival(kCoordinatorNode, node, &until);
+  const int64_t at = Arrival(from, node, &until);
   if (at < 0) return;
-  world_->At(at, [this, directive] {
-    ServerNode& server = *servers_[directive.server.value() - 1];
+  world_->At(at, [this, node, from, directive] {
+    if (CoordinatorNodeOf(node) != from) return;
+    ServerNode& server = *servers_[node - 1];
     if (server.incarnation() != directive.incarnation) return;
     server.OnDirective(directive.directive);
   });

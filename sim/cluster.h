@@ -9,6 +9,7 @@
 #ifndef WHALE_SIM_CLUSTER_H_
 #define WHALE_SIM_CLUSTER_H_
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -30,6 +31,7 @@
 namespace whale::sim {
 
 inline constexpr uint32_t kCoordinatorNode = 1000;
+inline constexpr uint32_t kFormerCoordinatorNode = 1001;
 inline constexpr uint32_t kFirstClientNode = 2000;
 
 struct ClusterSetup {
@@ -63,8 +65,9 @@ class Cluster {
   World& world() { return *world_; }
   SimNetwork& network() { return network_; }
   const ClusterSetup& setup() const { return setup_; }
-  CoordinatorNode& coordinator() { return *coordinator_; }
-  const SimConfigStore& store() const { return store_; }
+  // The one that leads, or is about to.
+  CoordinatorNode& coordinator() { return *coordinators_[leader_]; }
+  SimConfigStore& store() { return store_; }
   size_t server_count() const { return servers_.size(); }
   ServerNode& server(size_t index) { return *servers_[index]; }
   // All node numbers that can fail or be cut off, the coordinator's included.
@@ -90,6 +93,11 @@ class Cluster {
   void DelayDirectives(uint32_t node, int64_t delay_ns) {
     directive_delay_ns_[node] = delay_ns;
   }
+  // The coordinator that leads loses the store and all servers but this one,
+  // which hears nothing of the next leader until EndFormer. False: there is no
+  // leader, or another server is with a former one already.
+  bool BeginFormer(size_t index, int64_t term_ns);
+  void EndFormer();
   // No more trouble on the control channel.
   void Calm();
 
@@ -100,7 +108,14 @@ class Cluster {
   // To the readable trace: what replicas and the store have become.
   void PrintChanges(uint32_t node, const proto::ServerReport& report);
   void ToCoordinator(ServerNode* server, const proto::ServerReport& report);
-  void ToServer(const control::SendDirective& directive);
+  void ToServer(size_t coordinator, const control::SendDirective& directive);
+  // The coordinator that this server is connected to: its node, and itself.
+  uint32_t CoordinatorNodeOf(uint32_t node) const {
+    return node == with_former_ ? kFormerCoordinatorNode : kCoordinatorNode;
+  }
+  CoordinatorNode& CoordinatorOf(uint32_t node) {
+    return *coordinators_[node == with_former_ ? 1 - leader_ : leader_];
+  }
   void StreamBreaks(ServerNode& server);
   // When the next message of a stream arrives; -1: it is lost.
   int64_t Arrival(uint32_t from, uint32_t to, int64_t* last_ns);
@@ -110,8 +125,11 @@ class Cluster {
   ClusterSetup setup_;
   SimNetwork network_;
   SimConfigStore store_;
-  SimClock coordinator_clock_;
-  std::unique_ptr<CoordinatorNode> coordinator_;
+  std::array<SimClock, 2> coordinator_clocks_;
+  // One leads; the other has done so, and may not have noticed that it is over.
+  std::array<std::unique_ptr<CoordinatorNode>, 2> coordinators_;
+  size_t leader_ = 0;
+  uint32_t with_former_ = 0;  // the server that is still with it; 0: none
   std::vector<std::unique_ptr<ServerNode>> servers_;
   std::map<uint32_t, std::weak_ptr<ClientNode>> clients_;
   // Last arrival per stream (server, incarnation).

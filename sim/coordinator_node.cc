@@ -10,7 +10,12 @@ inline constexpr int64_t kTickNs = 50 * kMillisecond;
 
 void CoordinatorNode::Start() {
   if (running()) return;
+  if (world_->now_ns() < store_->led_until_ns()) {
+    world_->At(store_->led_until_ns(), [this] { Start(); });
+    return;
+  }
   ++life_;
+  store_lost_ = false;
   auto stored = store_->Load();
   core_ = std::make_unique<control::CoordinatorCore>(
       options_, *std::move(stored), clock_->NowNs());
@@ -28,6 +33,17 @@ void CoordinatorNode::Crash() {
   writes_under_way_ = 0;
   inputs_.clear();
   sessions_.clear();
+}
+
+void CoordinatorNode::LoseStore(int64_t term_ns) {
+  world_->Trace("coordinator loses the store");
+  store_->LedUntil(world_->now_ns() + term_ns);
+  store_lost_ = true;
+  const int64_t end_ns =
+      clock_->NowNs() + term_ns - term_ns / control::Leases::kDriftDivisor;
+  Feed([end_ns](control::CoordinatorCore* core, int64_t, control::Effects*) {
+    core->OnLeadership(end_ns);
+  });
 }
 
 void CoordinatorNode::Tick() {
@@ -82,6 +98,7 @@ void CoordinatorNode::Apply(control::Effects effects) {
 
 void CoordinatorNode::Store(control::StoreState write) {
   ++writes_under_way_;
+  if (store_lost_) return;
   const int64_t there = world_->Between(kMicrosecond, 3 * kMillisecond);
   world_->After(there, [this, life = life_, write = std::move(write)] {
     // A crash meanwhile: the write may have left, or not.

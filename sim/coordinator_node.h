@@ -33,9 +33,14 @@ class CoordinatorNode {
         directives_(std::move(directives)) {}
 
   bool running() const { return core_ != nullptr; }
+  // Waits while another may lead on the store.
   void Start();
   // What it was writing to the store may still arrive there.
   void Crash();
+  // The store is out of reach, and others may lead on it once `term_ns` is
+  // over. This life goes on; it notices as a leader does whose term is not
+  // prolonged any more.
+  void LoseStore(int64_t term_ns);
   // Takes no event until then; they come late, in order.
   void PauseUntil(int64_t time_ns);
 
@@ -76,6 +81,7 @@ class CoordinatorNode {
 
   std::unique_ptr<control::CoordinatorCore> core_;
   uint64_t life_ = 0;  // events of earlier lives are dropped
+  bool store_lost_ = false;
   int64_t paused_until_ns_ = 0;
   std::deque<Input> inputs_;
   uint64_t writes_under_way_ = 0;  // of this life

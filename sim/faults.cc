@@ -6,35 +6,27 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "control/options.h"
 
 namespace whale::sim {
-
 const char* FaultName(Fault fault) {
-  static constexpr const char* kNames[kFaultKinds] = {"crash-server",
-                                                      "crash-all-servers",
-                                                      "power-server",
-                                                      "power-all",
-                                                      "pause-server",
-                                                      "slow-server",
-                                                      "cut-one-way",
-                                                      "cut-both-ways",
-                                                      "kill-connection",
-                                                      "crash-coordinator",
-                                                      "pause-coordinator",
-                                                      "kill-client",
-                                                      "pause-client",
-                                                      "long-crash",
-                                                      "long-pause",
-                                                      "no-coordinator",
-                                                      "lose-pool",
-                                                      "isolate-server",
-                                                      "rot-log"};
+  static constexpr const char* kNames[kFaultKinds] = {
+      "crash-server",      "crash-all-servers", "power-server",
+      "power-all",         "pause-server",      "slow-server",
+      "cut-one-way",       "cut-both-ways",     "kill-connection",
+      "crash-coordinator", "pause-coordinator", "kill-client",
+      "pause-client",      "long-crash",        "long-pause",
+      "no-coordinator",    "lose-pool",         "isolate-server",
+      "rot-log",           "take-over",         "crash-at-store"};
   return kNames[static_cast<size_t>(fault)];
 }
 
 Faults::Faults(Cluster* cluster, Workload* workload,
                const FaultOptions& options)
-    : cluster_(cluster), workload_(workload), options_(options) {}
+    : cluster_(cluster), workload_(workload), options_(options) {
+  cluster_->store().set_on_configuration(
+      [this](const proto::StoredShard& stored) { CrashAtStore(stored); });
+}
 
 void Faults::Start() { Plan(); }
 
@@ -105,6 +97,11 @@ void Faults::Inject(Fault fault) {
       return IsolateServer();
     case Fault::kRotLog:
       return WhenWhole([this] { RotLog(AnyServer()); });
+    case Fault::kTakeOver:
+      return TakeOver();
+    case Fault::kCrashAtStore:
+      at_next_store_ = true;
+      return;
   }
 }
 
@@ -206,6 +203,35 @@ void Faults::IsolateServer() {
   });
 }
 
+// The server may go on only as long as the former leader may grant leases. A
+// client hears nothing of the next leader either, and still asks that server.
+void Faults::TakeOver() {
+  World& world = cluster_->world();
+  const size_t index = AnyServer();
+  const auto lease_ns = static_cast<int64_t>(cluster_->setup().lease_us * 1000);
+  const int64_t term_ns = world.Between(lease_ns, 3 * lease_ns);
+  if (!cluster_->BeginFormer(index, term_ns)) return;
+  const uint32_t node = cluster_->server(index).node();
+  const uint32_t client =
+      workload_->client(world.random().Below(workload_->client_count())).node();
+  std::vector<std::pair<uint32_t, uint32_t>> links = {
+      {client, kCoordinatorNode}};
+  for (size_t i = 0; i < cluster_->server_count(); ++i) {
+    if (i == index) continue;
+    const uint32_t other = cluster_->server(i).node();
+    links.emplace_back(node, other);
+    links.emplace_back(other, node);
+  }
+  for (auto [from, to] : links) cluster_->network().CutLink(from, to);
+  // So long that the others can leave it out, and write.
+  const int64_t grace_ns = control::CoreOptions().register_grace_ns;
+  world.After(term_ns + grace_ns + 6 * lease_ns, [this, links] {
+    if (healed_) return;
+    for (auto [from, to] : links) cluster_->network().HealLink(from, to);
+    cluster_->EndFormer();
+  });
+}
+
 void Faults::CutFromCoordinator() {
   Prng& random = cluster_->world().random();
   uint32_t node = cluster_->server(AnyServer()).node();
@@ -280,6 +306,21 @@ void Faults::CrashCoordinator() {
   cluster_->coordinator().Crash();
   cluster_->world().After(DownTime(),
                           [this] { cluster_->coordinator().Start(); });
+}
+
+// Members may not have heard of the configuration when the next change begins.
+void Faults::CrashAtStore(const proto::StoredShard& stored) {
+  if (healed_ || !at_next_store_) return;
+  at_next_store_ = false;
+  Prng& random = cluster_->world().random();
+  const int position =
+      random.Chance(0.7)
+          ? 0
+          : static_cast<int>(random.Below(stored.members_size()));
+  const bool power = cluster_->setup().survives == pmem::Survives::kPower;
+  CrashCoordinator();
+  CrashServer(stored.members(position) - 1, power && random.Chance(0.5),
+              LongTime());
 }
 
 void Faults::Heal() {

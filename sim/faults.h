@@ -41,8 +41,12 @@ enum class Fault : uint8_t {
   // Among servers and coordinator; clients still reach it.
   kIsolateServer,
   kRotLog,  // a bit, while the server is down
+  // Another coordinator leads; one server is alone with the former.
+  kTakeOver,
+  // The coordinator and a member, once the next configuration is stored.
+  kCrashAtStore,
 };
-inline constexpr size_t kFaultKinds = 19;
+inline constexpr size_t kFaultKinds = 21;
 const char* FaultName(Fault fault);
 
 struct FaultOptions {
@@ -84,6 +88,8 @@ class Faults {
   void LosePool(size_t index);
   void RotLog(size_t index);
   void IsolateServer();
+  void TakeOver();
+  void CrashAtStore(const proto::StoredShard& stored);
   // A server or a client.
   void CutFromCoordinator();
   void SlowServer();
@@ -94,6 +100,7 @@ class Faults {
   Workload* const workload_;
   const FaultOptions options_;
   bool healed_ = false;
+  bool at_next_store_ = false;
   std::array<uint64_t, kFaultKinds> counts_{};
   uint64_t pools_lost_ = 0;
 };

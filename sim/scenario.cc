@@ -226,7 +226,8 @@ void IsolateServers(Prng& random, ScenarioOptions* options) {
   workload.max_get_timeout_ns =
       Pick<int64_t>(random, {30, 2000}) * kMillisecond;
   workload.max_value_bytes = 200;
-  workload.gets = Pick<uint32_t>(random, {4, 10});
+  // A write that nobody answers keeps its place for long.
+  workload.gets = Pick<uint32_t>(random, {10, 60});
   // Room for writes to the end: what is stale shows only beside something new.
   cluster.segment_bytes = 32768;
   cluster.segment_slots = 512;
@@ -236,6 +237,38 @@ void IsolateServers(Prng& random, ScenarioOptions* options) {
   faults.enabled[static_cast<size_t>(Fault::kIsolateServer)] = true;
   faults.mean_pause_ns = Pick<int64_t>(random, {300, 800}) * kMillisecond;
   options->safety_ns = 4 * kSecond;
+}
+
+// Changes are interrupted where all is stored and nobody knows of it, and logs
+// that go on differ in length. Drawn apart, as above.
+void AddCrashesAtStore(uint64_t seed, ScenarioOptions* options) {
+  Prng random(seed ^ 0x73746f7265);
+  auto& enabled = options->faults.enabled;
+  if (!enabled[static_cast<size_t>(Fault::kLongCrash)]) return;
+  if (!random.Chance(0.4)) return;
+  for (bool& drawn : Drawn(options->faults)) drawn &= random.Chance(0.3);
+  enabled[static_cast<size_t>(Fault::kLongCrash)] = true;
+  enabled[static_cast<size_t>(Fault::kCrashAtStore)] = true;
+  ClusterSetup& cluster = options->cluster;
+  if (random.Chance(0.6)) cluster.min_replicas = 1;
+  cluster.network.slow_chance = 0.2;
+  cluster.network.slow_delay_ns = Pick<int64_t>(random, {5, 20}) * kMillisecond;
+  options->workload.in_flight = 12;
+  options->workload.think_ns = kMillisecond;
+}
+
+// Another coordinator leads while a server is still with the former, where
+// servers are alone with clients. Drawn apart, as above.
+void AddTakeOvers(uint64_t seed, ScenarioOptions* options) {
+  Prng random(seed ^ 0x6c6561646572);
+  auto& enabled = options->faults.enabled;
+  if (!enabled[static_cast<size_t>(Fault::kIsolateServer)]) return;
+  if (!random.Chance(0.4)) return;
+  enabled[static_cast<size_t>(Fault::kIsolateServer)] = random.Chance(0.3);
+  enabled[static_cast<size_t>(Fault::kTakeOver)] = true;
+  enabled[static_cast<size_t>(Fault::kCrashCoordinator)] = random.Chance(0.3);
+  options->workload.think_ns = 4 * kMillisecond;
+  options->safety_ns = 8 * kSecond;
 }
 
 // Values are lost with the only pool that has them: the others go on without,
@@ -264,7 +297,8 @@ void LoseValues(uint64_t seed, ScenarioOptions* options) {
   FaultOptions& faults = options->faults;
   for (bool& enabled : Drawn(faults)) enabled &= random.Chance(0.3);
   for (Fault fault :
-       {Fault::kIsolateServer, Fault::kRotLog, Fault::kLongCrash}) {
+       {Fault::kIsolateServer, Fault::kTakeOver, Fault::kCrashAtStore,
+        Fault::kRotLog, Fault::kLongCrash}) {
     faults.enabled[static_cast<size_t>(fault)] = false;
   }
   faults.enabled[static_cast<size_t>(Fault::kLosePool)] = true;
@@ -287,6 +321,8 @@ class Run {
     AddOperator(seed, &options_);
     AddRot(seed, &options_);
     AddLongValues(seed, &options_);
+    AddCrashesAtStore(seed, &options_);
+    AddTakeOvers(seed, &options_);
     LoseValues(seed, &options_);
     world_.Trace(Describe(options_));
     cluster_ = std::make_unique<Cluster>(&world_, options_.cluster);
@@ -414,7 +450,12 @@ bool Run::FinishMoves() {
 }
 
 bool Run::FinishMissing() {
-  const auto none = [this] { return !cluster_->store().lacks_values(); };
+  // What went with a pool a moment ago is not known to be missing before there
+  // is a configuration without it.
+  const auto none = [this] {
+    return options_.faults.lose_values ? cluster_->IsWhole()
+                                       : !cluster_->store().lacks_values();
+  };
   if (RunUntil(faults_->pools_lost() > 0 ? 3 * kSecond : kFinalNs, none)) {
     return true;
   }
@@ -566,6 +607,10 @@ bool Run::Check() {
     const checkers::Verdict verdict = check(history_);
     if (!verdict.ok()) return Fails(Result::kSafety, verdict.problem);
   }
+  const proto::Policy& policy = cluster_->store().state()->policy();
+  const checkers::Verdict verdict = checkers::CheckCopies(
+      history_, std::min(policy.mirrors() + 1, policy.min_replicas()));
+  if (!verdict.ok()) return Fails(Result::kSafety, verdict.problem);
   return true;
 }
 

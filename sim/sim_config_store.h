@@ -7,8 +7,11 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -34,11 +37,25 @@ class SimConfigStore final : public control::ConfigStore {
           absl::StrCat("the store has revision ", revision, ", not ",
                        expected_revision, "; another coordinator leads"));
     }
-    if (state_.has_value()) Count(next);
+    const std::vector<uint32_t> changed = Count(next);
     state_ = next;
+    for (const uint32_t shard : changed) {
+      if (on_configuration_) {
+        on_configuration_(state_->shards(static_cast<int>(shard)));
+      }
+    }
     return absl::OkStatus();
   }
   int64_t LeadershipEndNs() const override { return INT64_MAX; }
+  // Called when another configuration of a shard is stored, and nobody knows
+  // of it yet.
+  void set_on_configuration(
+      std::function<void(const proto::StoredShard&)> on_configuration) {
+    on_configuration_ = std::move(on_configuration);
+  }
+  // In the world's time: nobody else may lead before.
+  int64_t led_until_ns() const { return led_until_ns_; }
+  void LedUntil(int64_t time_ns) { led_until_ns_ = time_ns; }
   std::string Name() const override { return "sim"; }
 
   // Configurations stored after the first; members left out in them, and
@@ -67,7 +84,10 @@ class SimConfigStore final : public control::ConfigStore {
                  0;
         });
   }
-  void Count(const proto::StoredState& next) {
+  // Returns the shards that have another configuration in `next`.
+  std::vector<uint32_t> Count(const proto::StoredState& next) {
+    std::vector<uint32_t> changed;
+    if (!state_.has_value()) return changed;
     for (const proto::StoredShard& shard : next.shards()) {
       const proto::StoredShard& old =
           state_->shards(static_cast<int>(shard.shard()));
@@ -76,10 +96,14 @@ class SimConfigStore final : public control::ConfigStore {
       changes_.left_out += NotIn(old, shard);
       changes_.joined += NotIn(shard, old);
       changes_.moved += shard.members(0) != old.members(0);
+      changed.push_back(shard.shard());
     }
+    return changed;
   }
 
   Changes changes_;
+  std::function<void(const proto::StoredShard&)> on_configuration_;
+  int64_t led_until_ns_ = 0;
   std::optional<proto::StoredState> state_;
 };
 

@@ -198,6 +198,7 @@ void Workload::Finish(size_t number, const OperationResult& result) {
     case absl::StatusCode::kOk:
       record.answer = Answer::kOk;
       record.version = result.version;
+      record.copies = result.copies;
       if (is_get) record.value = NameOfValue(result.value);
       break;
     case absl::StatusCode::kNotFound:

@@ -75,4 +75,16 @@ Verdict CheckDurability(const History& history) {
   return {};
 }
 
+Verdict CheckCopies(const History& history, uint32_t least) {
+  for (const Operation& o : history.operations()) {
+    if (o.type == OperationType::kGet || o.answer != Answer::kOk ||
+        o.copies >= least) {
+      continue;
+    }
+    return {absl::StrCat("acknowledged with ", o.copies, " copies instead of ",
+                         least, ": ", ToString(o))};
+  }
+  return {};
+}
+
 }  // namespace whale::checkers

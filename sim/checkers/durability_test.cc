@@ -33,6 +33,17 @@ TEST(DurabilityTest, FinalReadsMustNotBeOlderThanWhatWasAcknowledged) {
   EXPECT_FALSE(CheckDurability(history).ok());
 }
 
+TEST(DurabilityTest, AcknowledgedWritesHaveEnoughCopies) {
+  History history;
+  Operation write = Make(OperationType::kPut, Answer::kOk, "a", 16);
+  write.copies = 2;
+  history.Invoke(write);
+  history.Invoke(Make(OperationType::kPut, Answer::kUnknown, "b", 0));
+  history.Invoke(Make(OperationType::kGet, Answer::kOk, "a", 16));
+  EXPECT_TRUE(CheckCopies(history, 2).ok());
+  EXPECT_FALSE(CheckCopies(history, 3).ok());
+}
+
 TEST(DurabilityTest, AbsentNeedsADelete) {
   History history;
   history.Invoke(Make(OperationType::kPut, Answer::kOk, "a", 16));

@@ -52,6 +52,7 @@ struct Operation {
   std::string value;              // written, or read
   uint64_t expected_version = 0;  // of the two conditional writes
   uint64_t version = 0;           // as answered; 0: not told
+  uint32_t copies = 0;            // of acknowledged writes, as answered
   // On one clock for all clients, in any unit: an operation came before
   // another if its answer is strictly smaller than the other's invocation.
   int64_t invoked = 0;
