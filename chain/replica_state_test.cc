@@ -63,6 +63,20 @@ class ReplicaStateTest : public testing::Test {
     std::memcpy(log().At(lsn), &record, sizeof(record));
     state_.Learn(lsn, record.header, record.body.hash, true);
   }
+  // The operator gives up that version of "key".
+  void GiveUp(Lsn version) {
+    const logstore::LostValue lost{
+        .hash = HashKey("key"), .key_bytes = 3, .type = RecordType::kPut};
+    const uint64_t bytes = logstore::RecordBytes(0, sizeof(lost));
+    const Lsn lsn = log().Reserve(0, sizeof(lost));
+    ASSERT_EQ(log().end(), lsn + bytes);
+    log().Write(lsn,
+                {.type = RecordType::kLost,
+                 .epoch = kEpoch,
+                 .session = SessionId(version.value())},
+                "", {reinterpret_cast<const char*>(&lost), sizeof(lost)});
+    state_.Learn(lsn, log().HeaderAt(lsn), lost.hash, true);
+  }
   // The chain brings the value of the last PutByMetadata.
   void ArriveByChain(Lsn lsn) {
     std::memcpy(log().At(lsn), value_.data(), value_.size());
@@ -288,6 +302,32 @@ TEST_F(ReplicaStateTest, ALaterWriteOfTheKeyIsSeenInSpiteOfAMissingValue) {
   ASSERT_EQ(applied.kind, Kind::kHere);
   EXPECT_EQ(logstore::ValueOf(*applied.record), "newer");
   EXPECT_EQ(state_.missing.missing_count(), 0u);
+}
+
+TEST_F(ReplicaStateTest, GivingUpAnOlderValueDoesNotUncoverANewerOne) {
+  const Lsn older = PutByMetadata("key", "older");
+  PlaceMissing(older);
+  const Lsn newer = PutByMetadata("key", "newer");
+  PlaceMissing(newer);
+  Commit();
+  GiveUp(older);
+  EXPECT_EQ(Read("key", log().end()).kind, Kind::kMissing);
+  Commit();
+  EXPECT_EQ(Read("key").kind, Kind::kMissing);
+  GiveUp(newer);
+  EXPECT_EQ(Read("key", log().end()).kind, Kind::kLost);
+  Commit();
+  EXPECT_EQ(Read("key").kind, Kind::kLost);
+}
+
+// Others lack it: all must say the same.
+TEST_F(ReplicaStateTest, AValueThatWasGivenUpIsLostWhereItIsToo) {
+  const Lsn lsn = PutByValue("key", "value");
+  Commit();
+  GiveUp(lsn);
+  EXPECT_EQ(Read("key", log().end()).kind, Kind::kLost);
+  Commit();
+  EXPECT_EQ(Read("key").kind, Kind::kLost);
 }
 
 TEST_F(ReplicaStateTest,

@@ -607,6 +607,7 @@ bool Run::Check() {
     const checkers::Verdict verdict = check(history_);
     if (!verdict.ok()) return Fails(Result::kSafety, verdict.problem);
   }
+  if (cluster_->store().state() == nullptr) return true;  // never formed
   const proto::Policy& policy = cluster_->store().state()->policy();
   const checkers::Verdict verdict = checkers::CheckCopies(
       history_, std::min(policy.mirrors() + 1, policy.min_replicas()));

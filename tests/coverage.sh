@@ -14,15 +14,17 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly root
 readonly WORK=${WHALE_COVERAGE_DIR:-$root/build/coverage}
 # The pure state machines: folders, and the cores of control/ and client/.
-readonly CORES='(primary|chain|metadata_mcast)/[a-z_]*\.(cc|h)|control/(change|change_directive|change_members|cluster_map|coordinator_core|cut|formation|leases|placement|policy|refusals|registry|stored_state)\.(cc|h)|client/(buffers|connections|core|core_impl|intrusive_list|messages|operation|replies|request_window|requests|retries|routing|sessions)\.(cc|h)'
+readonly CORES='(primary|chain|metadata_mcast)/[a-z_]*\.(cc|h)|control/(change|change_directive|change_members|change_missing|cluster_map|copy_progress|coordinator_core|cut|formation|leases|placement|plans|policy|refusals|registry|stored_state)\.(cc|h)|client/(buffers|connections|core|core_impl|intrusive_list|messages|operation|replies|request_window|requests|retries|routing|sessions)\.(cc|h)'
 readonly NOT_CORES='.*(_test\.cc|test_[a-z]*\.h)'
 readonly TESTS=(
-  backup_log_test forwarder_test progress_test chain_test replica_state_test
+  backup_log_test forwarder_test missing_values_test progress_test chain_test
+  replica_state_test
   mcast_cells_test commit_tracker_test pending_table_test delivery_sender_test
   delivery_test committer_test ordering_test change_steps_test
-  coordinator_core_test cut_test leases_test policy_test refusals_test file_store_test
+  coordinator_core_test cut_test leases_test missing_test plans_test policy_test
+  refusals_test file_store_test
   client_buffers_test client_core_test client_hostile_test client_retries_test
-  client_sessions_test server_test)
+  client_sessions_test server_test holes_test change_test)
 
 usage() { sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
