@@ -214,22 +214,18 @@ void Faults::TakeOver() {
   const uint32_t node = cluster_->server(index).node();
   const uint32_t client =
       workload_->client(world.random().Below(workload_->client_count())).node();
-  std::vector<std::pair<uint32_t, uint32_t>> links = {
-      {client, kCoordinatorNode}};
+  Links links = {{client, kCoordinatorNode}};
   for (size_t i = 0; i < cluster_->server_count(); ++i) {
     if (i == index) continue;
     const uint32_t other = cluster_->server(i).node();
     links.emplace_back(node, other);
     links.emplace_back(other, node);
   }
-  for (auto [from, to] : links) cluster_->network().CutLink(from, to);
   // So long that the others can leave it out, and write.
-  const int64_t grace_ns = control::CoreOptions().register_grace_ns;
-  world.After(term_ns + grace_ns + 6 * lease_ns, [this, links] {
-    if (healed_) return;
-    for (auto [from, to] : links) cluster_->network().HealLink(from, to);
-    cluster_->EndFormer();
-  });
+  const int64_t for_ns =
+      term_ns + control::CoreOptions().register_grace_ns + 6 * lease_ns;
+  CutFor(links, for_ns);
+  world.After(for_ns, [this] { cluster_->EndFormer(); });
 }
 
 void Faults::CutFromCoordinator() {
@@ -290,14 +286,18 @@ void Faults::Cut(bool both_ways) {
   const bool alone = world.random().Chance(0.5);
   const uint32_t one = nodes[world.random().Below(nodes.size())];
   const bool outwards = world.random().Chance(0.5);
-  std::vector<std::pair<uint32_t, uint32_t>> links;
+  Links links;
   for (uint32_t b : nodes) {
     if (b == a || (!alone && b != one)) continue;
     if (both_ways || outwards) links.emplace_back(a, b);
     if (both_ways || !outwards) links.emplace_back(b, a);
   }
+  CutFor(links, DownTime() * 2);
+}
+
+void Faults::CutFor(const Links& links, int64_t for_ns) {
   for (auto [from, to] : links) cluster_->network().CutLink(from, to);
-  world.After(DownTime() * 2, [this, links] {
+  cluster_->world().After(for_ns, [this, links] {
     for (auto [from, to] : links) cluster_->network().HealLink(from, to);
   });
 }

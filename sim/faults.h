@@ -13,6 +13,8 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "sim/cluster.h"
 #include "sim/workload.h"
@@ -94,6 +96,9 @@ class Faults {
   void CutFromCoordinator();
   void SlowServer();
   void Cut(bool both_ways);
+  // From one node to another.
+  using Links = std::vector<std::pair<uint32_t, uint32_t>>;
+  void CutFor(const Links& links, int64_t for_ns);
   void CrashCoordinator();
 
   Cluster* const cluster_;

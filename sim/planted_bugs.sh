@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Every planted bug must be found: runs seeds until one fails that passes without
-# the bug, and prints which. As many bugs at once as there are processors. Needs
-# a build with -DWHALE_PLANTED_BUGS=ON.
+# Every planted bug must be found: runs seeds until one fails, and prints which;
+# without the bug that seed must pass. As many bugs at once as there are
+# processors. Needs a build with -DWHALE_PLANTED_BUGS=ON.
 #
 #   planted_bugs.sh WHALE_SIM [SEEDS [BUG...]]
 set -uo pipefail
